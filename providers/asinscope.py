@@ -6,6 +6,7 @@ Numbers (AS-B…, AS-Q…) are the vendor's documented behaviours and our decisi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
@@ -30,6 +31,7 @@ DAY: Final = "day"
 BUCKET: Final = "bucket"
 
 MAX_CODES: Final = 10  # AS-B7, AS-B44
+CODE_KINDS: Final = ("asin", "upc", "ean")  # AS-B5
 
 Asin = Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]  # AS-Q9
 Barcode = Annotated[str, Field(pattern=r"^[0-9]{8,14}$")]  # AS-B20: text, leading zeros kept
@@ -46,7 +48,7 @@ class LookupRequest(Request):
 
     @model_validator(mode="after")
     def _exactly_one_kind(self) -> LookupRequest:
-        given = [kind for kind in ("asin", "upc", "ean") if getattr(self, kind) is not None]
+        given = [kind for kind in CODE_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of asin, upc, ean; got {' and '.join(given) or 'none'}")  # AS-B5
         return self
@@ -163,6 +165,24 @@ class Lookup(Operation[LookupRequest]):
         state["missing"] += missing
         consumed = {DAY: usage.consumed, BUCKET: usage.consumed}
         return _next(state, rest, consumed, usage.observations())
+
+    def pack(self, arguments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Ten codes a request (AS-B7, AS-B44), each code once; kinds and domains apart."""
+        groups: dict[tuple[str, str], dict[str, None]] = {}
+        rest: dict[str, dict[str, Any]] = {}
+        for entry in arguments:
+            others = {name: value for name, value in entry.items() if name not in CODE_KINDS}
+            settings = json.dumps(others, sort_keys=True)
+            rest[settings] = others
+            for kind in (kind for kind in CODE_KINDS if entry.get(kind) is not None):
+                codes = entry[kind] if isinstance(entry[kind], list) else [entry[kind]]
+                groups.setdefault((kind, settings), {}).update(dict.fromkeys(codes))
+        return [
+            {kind: codes[start : start + MAX_CODES], **rest[settings]}
+            for (kind, settings), found in groups.items()
+            for codes in [list(found)]
+            for start in range(0, len(codes), MAX_CODES)
+        ]
 
 
 class Asinscope(Provider):

@@ -7,7 +7,6 @@ put in place, the node is built for the queues it was told to consume, and its s
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -15,9 +14,9 @@ from kombu import Exchange, Queue
 
 from providers.registry import PROVIDERS
 from workers import admission, tasks, telemetry, transport
-from workers.embedded import running_url
+from workers.embedded import load_or_find
 from workers.node import Node, queues_of
-from workers.settings import Settings, SettingsError, load
+from workers.settings import Settings, SettingsError
 from workers.steward import Steward
 
 logger = logging.getLogger("tidegate.celery")
@@ -69,15 +68,7 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name), routing_key=name)
 
 
-def load_with_running() -> Settings:
-    """The settings; where no Redis is configured, with the one that a running ``tidegate up`` has started here."""
-    settings = load()
-    if settings.redis_url is None and (url := running_url()) is not None:
-        settings = replace(settings, redis_url=url, broker_url=settings.broker_url or url)
-    return settings
-
-
-settings = load_with_running()
+settings = load_or_find()
 app = make_app(settings)
 
 _running: tuple[Node, admission.Admission, Steward] | None = None

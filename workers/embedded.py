@@ -9,12 +9,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
+
+from workers.settings import Settings, load
 
 STATE_DIR: Final = Path(".tidegate")
 _RUNNING: Final = "running.json"
@@ -149,3 +152,14 @@ def running_url(directory: Path = STATE_DIR) -> str | None:
     except (OSError, ValueError, KeyError):
         return None
     return url if answers(url) else None
+
+
+def load_or_find() -> Settings:
+    """The settings; where no Redis is configured, with the one that a running ``tidegate up`` started in this folder.
+
+    Raises :class:`~workers.settings.SettingsError`.
+    """
+    settings = load()
+    if settings.redis_url is None and (url := running_url()) is not None:
+        return replace(settings, redis_url=url, broker_url=settings.broker_url or url)
+    return settings

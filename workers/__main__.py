@@ -1,0 +1,5 @@
+"""``python -m workers``: the same as the command ``tidegate``."""
+
+from workers.cli import main
+
+main()
