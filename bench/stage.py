@@ -108,7 +108,7 @@ NODE = [sys.executable, "-m", "workers", "worker", "asinscope", "--loglevel", "E
 
 
 def peer(queue: str, concurrency: int) -> list[str]:
-    """The command of a plain Celery worker that serves one of the peers' queues."""
+    """The command of a plain Celery worker that serves one of the peers' queues, with events on, for Flower."""
     options = ["-q", "-A", "bench.peers", "worker", "-P", "threads", "-c", str(concurrency), "-Q", queue]
     return [
         sys.executable,
@@ -117,6 +117,7 @@ def peer(queue: str, concurrency: int) -> list[str]:
         *options,
         "-l",
         "ERROR",
+        "-E",
         "--without-gossip",
         "-n",
         f"{queue}-{uuid.uuid4().hex[:6]}",

@@ -25,6 +25,7 @@ from providers.errors import (
     Throttled,
     Transient,
 )
+from providers.secret import scrub
 from ratelimit.limits import AccountLimits, Claim, Observation, Quota, TokenBucket
 
 DAY: Final = "day"
@@ -32,6 +33,13 @@ BUCKET: Final = "bucket"
 
 MAX_CODES: Final = 10  # AS-B7, AS-B44
 CODE_KINDS: Final = ("asin", "upc", "ean")  # AS-B5
+
+MOST: Final = 1_000_000_000  # the limiter's micro-tokens are exact to nine times that
+NOTHING: Final = {DAY: 0, BUCKET: 0}
+
+Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
+Left = Annotated[StrictInt, Field(ge=-MOST, le=MOST)]  # below zero: nobody says that an account cannot be overdrawn
+Milliseconds = Annotated[StrictInt, Field(ge=0, le=31 * 86_400_000)]
 
 Asin = Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]  # AS-Q9
 Barcode = Annotated[str, Field(pattern=r"^[0-9]{8,14}$")]  # AS-B20: text, leading zeros kept
@@ -76,11 +84,11 @@ class Item(BaseModel):
     upc_list: list[str] | None = Field(default=None, alias="upcList")
 
     def answers(self, kind: str) -> set[str]:
-        """The codes of one kind that this product is the answer to."""
+        """The codes that this product is the answer to: its ASIN, or its barcodes, which are one space of numbers."""
         if kind == "asin":
             return {self.asin}
-        single, several = (self.upc, self.upc_list) if kind == "upc" else (self.ean, self.ean_list)
-        return {_padded(code) for code in [*(several or []), *([single] if single else [])]}
+        listed = [*(self.upc_list or []), *(self.ean_list or [])]
+        return {_padded(code) for code in [self.upc, self.ean, *listed] if code}
 
 
 class LookupUsage(BaseModel):
@@ -88,10 +96,10 @@ class LookupUsage(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    day_left: Annotated[StrictInt, Field(alias="dailyTokensLeft")]
-    bucket_left: Annotated[StrictInt, Field(alias="bucketSize")]
-    day_reset_in_ms: Annotated[StrictInt, Field(alias="msBeforeNextDailyToken", ge=0)]
-    consumed: Annotated[StrictInt, Field(alias="consumedTokens", ge=0)]
+    day_left: Annotated[Left, Field(alias="dailyTokensLeft")]
+    bucket_left: Annotated[Left, Field(alias="bucketSize")]
+    day_reset_in_ms: Annotated[Milliseconds, Field(alias="msBeforeNextDailyToken")]
+    consumed: Annotated[Count, Field(alias="consumedTokens")]
 
     def observations(self) -> list[Observation]:
         """The same, for the limiter."""
@@ -106,12 +114,12 @@ class AccountTokens(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    day_left: Annotated[StrictInt, Field(alias="dailyTokensLeft")]
-    day_limit: Annotated[StrictInt, Field(alias="dailyTokensLimit", ge=0)]
-    bucket_left: Annotated[StrictInt, Field(alias="minutelyTokensLeft")]
-    bucket_capacity: Annotated[StrictInt, Field(alias="minutelyBucketCapacity", ge=0)]
-    per_minute: Annotated[float, Field(alias="tokensPerMinute", ge=0)]
-    day_reset_in_ms: Annotated[StrictInt, Field(alias="msBeforeNextDailyReset", ge=0)]
+    day_left: Annotated[Left, Field(alias="dailyTokensLeft")]
+    day_limit: Annotated[Count, Field(alias="dailyTokensLimit")]
+    bucket_left: Annotated[Left, Field(alias="minutelyTokensLeft")]
+    bucket_capacity: Annotated[Count, Field(alias="minutelyBucketCapacity")]
+    per_minute: Annotated[float, Field(alias="tokensPerMinute", strict=True, ge=0, le=MOST, allow_inf_nan=False)]
+    day_reset_in_ms: Annotated[Milliseconds, Field(alias="msBeforeNextDailyReset")]
 
     def observations(self) -> list[Observation]:
         """The same, for the limiter."""
@@ -225,7 +233,10 @@ class Asinscope(Provider):
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_RATE: Final = re.compile(r"Restore rate:\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_RATE: Final = re.compile(r"Restore rate:\s*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+
+RATE_LIMIT_WAIT_S: Final = 5.0
+"""For a 429 that names neither limit nor time (AS-B54): as long as lies between two probes (AS-Q8)."""
 
 _ACCOUNT_ADVICE: Final = {
     400: "the provider says that the key is missing: set ASINSCOPE_API_KEY",
@@ -273,18 +284,18 @@ def _refused(progress: Progress, asked: list[str], rest: list[str], reply: Reply
     state = _state(progress)
     if len(asked) > 1:
         state["alone"] = True
-        return _next(state, asked + rest, {}, refresh=True)
+        return _next(state, asked + rest, NOTHING, refresh=True)
     if not rest and not state["items"] and not state["missing"]:
         message = _said(reply) or "missing or malformed parameter"
         raise InvalidRequest(f"the provider refused the request: {message}", http_status=400, consumed={})
     state["refused"] += asked
-    return _next(state, rest, {}, refresh=True)
+    return _next(state, rest, NOTHING, refresh=True)
 
 
 def _items(document: Mapping[str, Any], reply: Reply) -> tuple[list[dict[str, Any]], list[Item]]:
     raw = document.get("items")
     if not isinstance(raw, list):
-        raise BadResponse("field items is no array", http_status=reply.status, evidence=_evidence(reply))
+        raise BadResponse("field items is no array", http_status=reply.status, evidence=reply.evidence)
     raw = [entry for entry in raw if entry is not None]  # AS-Q1: a code without a product may show as null
     return raw, [_parse(Item, entry, reply) for entry in raw]
 
@@ -296,11 +307,7 @@ def _parse(model: type[ModelT], document: object, reply: Reply) -> ModelT:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"
         message = f"{where}: {first['msg']}"
-    raise BadResponse(message, http_status=reply.status, evidence=_evidence(reply))
-
-
-def _evidence(reply: Reply) -> str:
-    return reply.body[:2000].decode("utf-8", "replace")
+    raise BadResponse(message, http_status=reply.status, evidence=reply.evidence)
 
 
 def _said(reply: Reply) -> str:
@@ -309,7 +316,7 @@ def _said(reply: Reply) -> str:
         text = reply.json_object().get("error")
     except (BadResponse, Challenge):
         return ""
-    return text[:300] if isinstance(text, str) else ""
+    return scrub(text)[:300] if isinstance(text, str) else ""
 
 
 def _account_error(reply: Reply) -> AccountError:
@@ -321,28 +328,32 @@ def _error(reply: Reply, units: int) -> ProviderError:
     """Section 4 of the fact sheet, a row each."""
     status, said = reply.status, _said(reply)
     if status == 429:
-        return _limited(said, units)
+        return _limited(said, units, reply.retry_after_s)
     if reply.is_page:
-        return Challenge("a page for people came instead of JSON", http_status=status, evidence=_evidence(reply))
+        return Challenge("a page for people came instead of JSON", http_status=status, evidence=reply.evidence)
     if status in {401, 403}:
         return _account_error(reply)  # AS-B51, AS-Q13
     if status >= 500:
-        return ServerFault(f"HTTP {status} {said}".strip(), code=f"http_{status}", http_status=status)  # AS-B55
-    if status == 400:
-        return InvalidRequest(f"HTTP 400 {said}".strip(), http_status=400, consumed={})
+        text = f"HTTP {status} {said}".strip()
+        return ServerFault(text, code=f"http_{status}", http_status=status, retry_in_s=reply.retry_after_s)  # AS-B55
     return Transient(f"unexpected HTTP {status} {said}".strip(), code=f"http_{status}", http_status=status)
 
 
-def _limited(said: str, units: int) -> ProviderError:
+def _limited(said: str, units: int, retry_in_s: float | None) -> ProviderError:
     """AS-B59: both limits answer 429, only the text tells them apart."""
     lacking = max(0, units - 1)
     text = said.lower()
     if "daily requests limit" in text:  # AS-B52
-        seen = (Observation(limit=DAY, at_most=lacking),)
-        return QuotaExhausted(said, code=DAY, http_status=429, consumed={}, observations=seen)
+        seen = Observation(limit=DAY, at_most=lacking)
+        return QuotaExhausted(said, code=DAY, http_status=429, consumed={}, observations=[seen], retry_in_s=retry_in_s)
     if "not enough tokens" in text:  # AS-B53
-        rate = _RATE.search(said)
-        per_s = float(rate.group(1)) / 60 if rate else None
-        bucket = Observation(limit=BUCKET, at_most=lacking, refill_per_s=per_s)
-        return Throttled(said, code=BUCKET, http_status=429, consumed={}, observations=(bucket,))
-    return Throttled(said or "rate limit exceeded", code="rate_limit", http_status=429, consumed={})  # AS-B54
+        seen = Observation(limit=BUCKET, at_most=lacking, refill_per_s=_told_refill_per_s(said))
+        return Throttled(said, code=BUCKET, http_status=429, consumed={}, observations=[seen], retry_in_s=retry_in_s)
+    wait_s = retry_in_s or RATE_LIMIT_WAIT_S  # AS-B54: no limit of ours is too high, so nothing else would wait
+    return Throttled(said or "rate limit exceeded", code="rate_limit", http_status=429, consumed={}, retry_in_s=wait_s)
+
+
+def _told_refill_per_s(said: str) -> float | None:
+    rate = _RATE.search(said)
+    per_minute = float(rate.group(1)) if rate else None
+    return None if per_minute is None or per_minute > MOST else per_minute / 60

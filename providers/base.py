@@ -11,16 +11,21 @@ the message is given back with its ``progress``; nothing of it stays in a worker
 
 from __future__ import annotations
 
+import codecs
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from providers.errors import BadResponse, Challenge
+from providers.secret import scrub
 from ratelimit.limits import AccountLimits, Claim, Observation
+
+MAX_DEPTH: Final = 100
+"""How deep an answer may be nested; pydantic's serializer ends at 255."""
 
 
 class Request(BaseModel):
@@ -46,11 +51,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole HTTP answer. Header names are lower case."""
+    """A whole HTTP answer. Header names are lower case. Its ``repr`` shows the status alone: vendors echo keys."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -58,24 +63,51 @@ class Reply:
         Raises :class:`~providers.errors.Challenge` for an HTML page, :class:`~providers.errors.BadResponse` for
         anything else that is no JSON object.
         """
-        evidence = self.body[:2000].decode("utf-8", "replace")
         if self.is_page:
-            raise Challenge("a page for people came instead of JSON", http_status=self.status, evidence=evidence)
+            raise Challenge("a page for people came instead of JSON", http_status=self.status, evidence=self.evidence)
         try:
-            document = json.loads(self.body)
+            document = _writable(json.loads(self.body))
         except (ValueError, RecursionError) as error:
             raise BadResponse(
-                f"the answer is no JSON ({type(error).__name__})", http_status=self.status, evidence=evidence
+                f"the answer is no JSON ({type(error).__name__})", http_status=self.status, evidence=self.evidence
             ) from None
         if not isinstance(document, dict):
-            raise BadResponse("the answer is no JSON object", http_status=self.status, evidence=evidence)
+            raise BadResponse("the answer is no JSON object", http_status=self.status, evidence=self.evidence)
         return document
 
     @property
     def is_page(self) -> bool:
         """Whether this is HTML, by its type or its first characters."""
-        start = self.body[:200].lstrip().lower()
-        return "text/html" in self.headers.get("content-type", "") or start.startswith((b"<!doctype html", b"<html"))
+        start = self.body[:200].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+        content_type = self.headers.get("content-type", "").lower()
+        return "text/html" in content_type or start.startswith((b"<!doctype html", b"<html"))
+
+    @property
+    def evidence(self) -> str:
+        """The beginning of the body as text, at most 2,000 characters, scrubbed of keys (before the cut)."""
+        return scrub(self.body[:16_000].decode("utf-8", "replace"))[:2000]
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The header ``Retry-After``, at most an hour; ``None`` where it is missing or no number of seconds."""
+        text = self.headers.get("retry-after", "").strip()
+        return min(float(text), 3600.0) if text.isascii() and text.isdigit() else None
+
+
+def _writable(value: Any, depth: int = 0) -> Any:
+    """``value`` as any JSON library can write it again. Raises :class:`ValueError` where it is nested too deep.
+
+    Half a surrogate pair (a title cut in the middle of an emoji) is legal in JSON but cannot be written as UTF-8.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_writable(entry, depth + 1) for entry in value]
+    if isinstance(value, dict):
+        return {_writable(name): _writable(entry, depth + 1) for name, entry in value.items()}
+    return value
 
 
 Progress = Mapping[str, Any]
@@ -84,7 +116,10 @@ Progress = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The operation is complete. ``data`` goes into the result."""
+    """The operation is complete. ``data`` goes into the result.
+
+    ``consumed``: units spent per limit, 0 for none; a limit that is not named counts as wholly spent.
+    """
 
     data: Mapping[str, Any]
     consumed: Mapping[str, int] = field(default_factory=dict)
@@ -93,7 +128,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class More:
-    """Another step is needed, not before ``after_s`` seconds."""
+    """Another step is needed, not before ``after_s`` seconds. ``consumed`` as in :class:`Done`."""
 
     progress: Progress
     after_s: float = 0.0

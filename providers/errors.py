@@ -16,14 +16,15 @@
     └── BadResponse           the answer does not fit the provider's documented form
         └── ResponseTooLarge  more bytes than we are willing to read
 
-All of them survive pickling and carry no URL, no header and no key.
+All of them survive pickling and carry no URL, no header and no key, not even where the provider's own words hold one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from providers.secret import scrub
 from ratelimit.limits import Observation
 
 __all__ = [
@@ -67,21 +68,23 @@ class ProviderError(Exception):
         retry_in_s: float | None = None,
         evidence: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = scrub(message)
+        super().__init__(self.message)
         self.code = code
         self.http_status = http_status
         self.consumed = consumed
         self.observations = tuple(observations)
         self.retry_in_s = retry_in_s
-        self.evidence = None if evidence is None else evidence[:2000]
+        self.evidence = None if evidence is None else scrub(evidence)[:2000]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (
-            type(self),
-            self.message,
-            {key: value for key, value in vars(self).items() if key != "message"},
-        )
+        fields = vars(self)
+        own = {name: fields[name] for name in _FIELDS}
+        notes = {name: value for name, value in fields.items() if name not in {"message", *_FIELDS}}
+        return _rebuild, (type(self), self.message, own), notes or None
+
+
+_FIELDS: Final = ("code", "http_status", "consumed", "observations", "retry_in_s", "evidence")
 
 
 def _rebuild(cls: type[ProviderError], message: str, fields: dict[str, Any]) -> ProviderError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from typing import Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 REDACTED: Final = "[redacted]"
 
 _lock = threading.Lock()
-_known: dict[str, None] = {}
+_known: set[str] = set()
+_any_known: re.Pattern[str] | None = None
 
 
 class Secret:
@@ -26,9 +28,7 @@ class Secret:
         if not value or any(char.isspace() or not char.isprintable() for char in value):
             raise ValueError("an API key is one word without white space or control characters")
         self._value = value
-        with _lock:
-            for form in {value, quote(value, safe=""), quote_plus(value)}:
-                _known[form] = None
+        _remember(value)
 
     def reveal(self) -> str:
         """The key itself, for the one place that sends it."""
@@ -55,8 +55,30 @@ class Secret:
 
 
 def scrub(text: str) -> str:
-    """``text`` with every key known to this process replaced by ``[redacted]``."""
-    for value in tuple(_known):
-        if value in text:
-            text = text.replace(value, REDACTED)
-    return text
+    """``text`` with every key known to this process, percent-encoded or not, replaced by ``[redacted]``."""
+    return (_any_known or _pattern()).sub(REDACTED, text) if _known else text
+
+
+def _remember(value: str) -> None:
+    global _any_known  # noqa: PLW0603  # replaced whole, so that readers need no lock
+    with _lock:
+        if value not in _known:
+            _known.add(value)
+            _any_known = None
+
+
+def _pattern() -> re.Pattern[str]:
+    """One pattern for all keys, the longest first: a key may be the beginning of another."""
+    global _any_known  # noqa: PLW0603  # as above
+    with _lock:
+        longest_first = sorted(_known, key=len, reverse=True)
+        _any_known = re.compile("|".join("".join(map(_as_sent, key)) for key in longest_first))
+        return _any_known
+
+
+def _as_sent(char: str) -> str:
+    """A pattern for one character: those that some programs percent-encode and others do not, in either form."""
+    if char.isascii() and char.isalnum():
+        return char
+    encoded = quote(char, safe="") if quote(char, safe="") != char else f"%{ord(char):02X}"
+    return f"(?:{re.escape(char)}|{encoded}|{encoded.lower()})"

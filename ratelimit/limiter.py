@@ -103,6 +103,7 @@ class Limiter:
         self._closed_for_us = [_micro(seconds) for seconds in closed_for_s]
         self._max_age_us = _micro(limits.max_age_s)
         self._clock = clock
+        self._declared = False
         tag = f"{{{prefix}:{account}}}"
         self._state_key = f"{tag}:limits"
         self._lease_key = f"{tag}:leases"
@@ -118,6 +119,8 @@ class Limiter:
         ``ticket`` names the asker (a message's id): denied for want of units, it waits in line under that name, and
         no younger claim takes what it needs while it keeps asking. Without one it does not queue.
         """
+        if not self._declared:
+            self.declare()
         reply = self._reserve_once(claim, ticket)
         if reply[0] == -1:
             self.declare()
@@ -170,11 +173,17 @@ class Limiter:
 
     def observe(self, mark: Mark, observations: Iterable[Observation]) -> None:
         """Fold in an answer to a question asked at ``mark``, which itself cost nothing."""
-        self.declare()
-        self._run("observe", [self._state_key], [mark.handle, *self._observed(observations)])
+        arguments = [mark.handle, *self._observed(observations)]
+        if self._run("observe", [self._state_key], arguments) == -1:
+            self.declare()
+            self._run("observe", [self._state_key], arguments)
 
     def declare(self) -> None:
-        """Make the account known with the plan's numbers; keeps what the provider has told. Harmless to repeat."""
+        """Make the account known with the plan's numbers. Harmless to repeat.
+
+        What the provider has told stays, until other numbers are declared than the last time. The first ``reserve``
+        of an instance does this by itself.
+        """
         arguments: list[int | str] = []
         for limit in self.limits.limits:
             if isinstance(limit, Quota):
@@ -184,6 +193,7 @@ class Limiter:
                 capacity, rate = (limit.capacity, limit.refill_per_s) if known else (None, None)
                 arguments += [limit.name, "b", _micro(capacity), _micro(rate)]
         self._run("declare", [self._state_key], arguments)
+        self._declared = True
 
     def pause(self, kind: str, why: str, *, for_s: float = math.inf, half_open: bool = True) -> bool:
         """Close the account: nothing is granted for ``for_s`` seconds, or until :meth:`resume` with the same kind.

@@ -26,7 +26,11 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """``limit`` units until a reset whose time the provider tells (a day's, a month's)."""
+    """``limit`` units until a reset whose time the provider tells (a day's, a month's).
+
+    A period must last some seconds longer than two responses. Where the provider can neither be asked nor tells the
+    time of the reset, an empty quota is tried again every five minutes, by one request.
+    """
 
     name: str
     limit: float | None = None
@@ -52,8 +56,8 @@ class AccountLimits:
         names = [limit.name for limit in self.limits]
         if len(set(names)) != len(names):
             raise ValueError(f"limits of an account need different names, got {names}")
-        if any(not name.isidentifier() for name in names):
-            raise ValueError(f"a limit's name must be an identifier, got {names}")
+        if any(not (name.isascii() and name.isidentifier()) for name in names):
+            raise ValueError(f"a limit's name must be an ASCII identifier, got {names}")
 
     def __getitem__(self, name: str) -> Limit:
         for limit in self.limits:
@@ -115,7 +119,12 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """No. ``limit`` names what binds, ``retry_in_s`` when asking again makes sense (0: as soon as observed)."""
+    """No. ``limit`` names what binds, ``retry_in_s`` when asking again makes sense (0: as soon as observed).
+
+    Asked again then, the claim is granted if nobody else took anything. Two denials can come again: a claim that
+    needs more of a bucket than requests in flight leave to be sure of waits for their end, and one that waits in line
+    (:attr:`Reason.WAITING`) for those before it.
+    """
 
     reason: Reason
     limit: str

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from providers.registry import PROVIDERS
 from workers import node as nodes
 from workers.documents import ErrorDocument, now_text
-from workers.ending import conclude, conclude_if_over, seconds_until
+from workers.ending import conclude, conclude_broken, conclude_if_over, seconds_until
 from workers.inbox import BUSY, FINISHED
 from workers.node import Delivery, Node
 from workers.pipeline import park
@@ -31,6 +31,8 @@ from workers.waiting_room import WaitingRoom
 logger = logging.getLogger("tidegate.admission")
 
 BUSY_RETRY_S: Final = 5.0
+EVENTS_EVERY_S: Final = 0.1
+EVENTS_AT_ONCE: Final = 500
 META_HEADER: Final = "tidegate_meta"
 MAX_META_BYTES: Final = 4096
 
@@ -45,13 +47,25 @@ class Admission:
         self.rooms = {name: WaitingRoom(node, desk, self.send_to_pool) for name, desk in node.desks.items()}
         self._consumer: Any = None
         self._connection: Any = None
+        self._events_timer: Any = None
 
     def attach(self, consumer: Any) -> None:
         """Serve this consumer. After a reconnect all that waited is delivered again, so the rooms are emptied."""
         if self._connection is not consumer.connection:
             self._consumer, self._connection = consumer, consumer.connection
+            self._gather_events(consumer)
             for room in self.rooms.values():
                 room.attach(consumer)
+
+    def _gather_events(self, consumer: Any) -> None:
+        """Send Celery's events a few times a second, together: one message per event costs as much as the work."""
+        if self._events_timer is not None:
+            self._events_timer.cancel()
+            self._events_timer = None
+        dispatcher = consumer.event_dispatcher
+        if dispatcher is not None:
+            dispatcher.on_send_buffered, dispatcher.buffer_limit = None, EVENTS_AT_ONCE
+            self._events_timer = consumer.timer.call_repeatedly(EVENTS_EVERY_S, dispatcher.flush)
 
     def vacate(self) -> None:
         """Give everything that waits back to its queue: the node stops."""
@@ -71,10 +85,18 @@ class Admission:
         """A message has arrived."""
         delivery = self._delivery(request)
         try:
-            self._admit(delivery)
+            self._admit_or_fail(delivery)
         except RedisError as error:
             logger.error("Redis is away, message %s waits: %s", delivery.id, error)
             self.rooms[delivery.provider.name].trouble(delivery)
+
+    def _admit_or_fail(self, delivery: Delivery) -> None:
+        try:
+            self._admit(delivery)
+        except RedisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - Celery ends the node on any, and the next node after it
+            conclude_broken(self.node, delivery, error)
 
     def _admit(self, delivery: Delivery) -> None:
         found = self.node.inbox.open(delivery.id, delivery.owner)
@@ -98,6 +120,11 @@ class Admission:
         self._claim(delivery)
 
     def _claim(self, delivery: Delivery) -> None:
+        message, (queue, free_queue) = delivery.celery_request.message, self.node.desks[delivery.provider.name].queues
+        if not delivery.operation.free and message.delivery_info["routing_key"] == free_queue:
+            self.node.let_go(delivery)  # it would wait where an empty quota closes nothing
+            message.channel.qos.hand_over(delivery.tag, queue)
+            return
         delivery.claim = delivery.operation.claim(delivery.request, delivery.carried.progress)
         if delivery.claim is None:
             self.send_to_pool(delivery)

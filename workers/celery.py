@@ -7,7 +7,8 @@ put in place, the node is built for the queues it was told to consume, and its s
 from __future__ import annotations
 
 import logging
-from typing import Any
+import sys
+from typing import Any, Final
 
 from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
@@ -20,6 +21,10 @@ from workers.settings import Settings, SettingsError
 from workers.steward import Steward
 
 logger = logging.getLogger("tidegate.celery")
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may keep the interpreter while others wait for it. Python's 5 ms suit computing; a node's threads
+wait for sockets, and each answer that arrives would stand in line that long."""
 
 
 class AdmissionStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -97,6 +102,7 @@ def _build(worker: Any) -> tuple[Node, admission.Admission, Steward]:
     pool = worker.app.conf.worker_pool if isinstance(worker.pool_cls, str) else worker.pool_cls.__module__
     if "thread" not in str(worker.pool_cls) and "thread" not in str(pool):
         raise SettingsError("nodes run with the threads pool: leave -P out, or give -P threads")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     telemetry.start_sentry(settings.sentry_dsn)
     consumed = set(worker.app.amqp.queues.consume_from)
     wanted = [name for name, provider in PROVIDERS.items() if consumed & set(queues_of(provider))]

@@ -76,8 +76,19 @@ class ResultDocument(BaseModel):
             "provider": self.provider,
             "account": self.account,
             "status": self.status,
-            "result": self.model_dump_json(),
+            "result": self.text(),
         }
+
+    def text(self) -> str:
+        """The document as JSON: whatever a producer or a vendor put into it, half a surrogate pair included."""
+        try:
+            return self.model_dump_json()
+        except ValueError:
+            return json.dumps(dict(self), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)
 
 
 def now_text() -> str:

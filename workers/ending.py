@@ -1,7 +1,8 @@
-"""Results that need no request: a message that expired, was revoked, or can never run. Event loop thread only."""
+"""Results that need no request: a message that expired, was revoked, or that we fail on. Event loop thread only."""
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from celery.worker import state
 from workers.documents import ResultDocument
 from workers.node import Delivery, Node
 
+logger = logging.getLogger("tidegate.ending")
+
 
 def conclude(node: Node, delivery: Delivery, document: ResultDocument, event: str, **fields: Any) -> None:
     """Publish the result, then acknowledge the message and tell Flower."""
@@ -17,6 +20,12 @@ def conclude(node: Node, delivery: Delivery, document: ResultDocument, event: st
     node.drop(delivery)
     delivery.celery_request.message.ack()
     delivery.celery_request.send_event(event, **fields)
+
+
+def conclude_broken(node: Node, delivery: Delivery, error: Exception) -> None:
+    """Give a message its result that a fault of ours keeps from running: it must not stop the others behind it."""
+    logger.error("%s %s: a fault in this program", delivery.task, delivery.id, exc_info=error)
+    conclude(node, delivery, delivery.broken(error), "task-failed", exception=type(error).__name__, traceback="")
 
 
 def conclude_if_over(node: Node, delivery: Delivery) -> bool:

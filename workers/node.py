@@ -92,6 +92,12 @@ class Delivery:
             finished_at=now_text(),
         )
 
+    def broken(self, error: Exception) -> ResultDocument:
+        """The result where this program fails on the message. It repeats no arguments: they may be the reason."""
+        message = f"a fault in this program ({type(error).__name__}); the node's log has the details"
+        failure = ErrorDocument(kind="internal", message=message, retryable=True)
+        return self.document("failed", error=failure).model_copy(update={"request": {}})
+
 
 class Desk:
     """All that belongs to one account on this node: its limiter, its HTTP client, its parked messages."""

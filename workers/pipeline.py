@@ -64,7 +64,18 @@ Outcome = Published | Requeued | Parked
 
 
 def run(node: Node, desk: Desk, delivery: Delivery) -> Outcome:
-    """Send the message's next request and see it through."""
+    """Send the message's next request and see it through, whatever happens. Raises :class:`Unpublished`."""
+    try:
+        return _run(node, desk, delivery)
+    except Unpublished:
+        raise
+    except RedisError as error:
+        raise Unpublished(type(error).__name__) from error
+    except Exception as error:  # noqa: BLE001 - Celery would acknowledge the message and forget it
+        return _broken(node, desk, delivery, error)
+
+
+def _run(node: Node, desk: Desk, delivery: Delivery) -> Outcome:
     delivery.carried = delivery.carried.with_(started_at=delivery.carried.started_at or now_text())
     try:
         reading = _ask(desk, delivery)
@@ -212,6 +223,13 @@ def _fail(node: Node, delivery: Delivery, error: ProviderError) -> Published:
     return _publish(node, delivery, delivery.document("failed", error=ErrorDocument.of(error)))
 
 
+def _broken(node: Node, desk: Desk, delivery: Delivery, error: Exception) -> Published:
+    logger.error("%s %s: a fault in this program", delivery.task, delivery.id, exc_info=error)
+    if (granted := delivery.granted) is not None:
+        _until_done(node, "settled", lambda: desk.limiter.settle(granted, fault=None))
+    return _publish(node, delivery, delivery.broken(error))
+
+
 def _publish(node: Node, delivery: Delivery, document: ResultDocument) -> Published:
     _until_done(node, "published", lambda: node.inbox.publish(document))
     node.drop(delivery)
@@ -219,7 +237,7 @@ def _publish(node: Node, delivery: Delivery, document: ResultDocument) -> Publis
 
 
 class Unpublished(Exception):
-    """The node stops while Redis is away: the message stays unacknowledged and is run again."""
+    """Redis went away before the message was safe: it goes back to its queue and is run again."""
 
 
 def _until_done(node: Node, what: str, step: Any) -> None:

@@ -1,7 +1,8 @@
 """A node's background thread: renews what the node holds, sweeps, brings parked messages back, asks the provider.
 
 The asking is shared by the fleet: a short lock per account keeps two questions at least ``probe_min_s`` apart, and
-whoever gets it asks for all.
+whoever gets it asks for all. It has a thread of its own while it lasts: a provider that hangs must not keep the node
+from saying what it holds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any, Final
 from kombu.transport.redis import PRIORITY_STEPS
 from redis.exceptions import RedisError
 
+from providers.base import Call
 from providers.errors import AccountError, ProviderError
 from ratelimit import Reason, Snapshot
 from workers.gate import GATE
 from workers.node import Desk, Node
+from workers.resets import is_reset_near
 from workers.sweep import Sweep
 
 logger = logging.getLogger("tidegate.steward")
@@ -32,9 +35,6 @@ ASK_AGAIN_AFTER_S: Final = 55.0
 """Age of the newest observation at which a waiting fleet asks again; a claim is denied at 60 s."""
 PARKED_ASK_S: Final = 10.0
 """How often a parked account's key is tried."""
-QUIET_BEFORE_RESET_S: Final = 6.0
-"""No asking so shortly before a reset: the one question right after it must be allowed."""
-
 PRIORITY_SEPARATOR: Final = "\x06\x16"
 
 
@@ -59,7 +59,7 @@ class Steward(threading.Thread):
         self._well_since = 0.0
 
     def run(self) -> None:
-        """Tick until stopped; Redis being away ends a tick, nothing else."""
+        """Tick until stopped; whatever goes wrong ends a tick, nothing else."""
         while not self._ended.is_set():
             try:
                 self.tick()
@@ -68,6 +68,9 @@ class Steward(threading.Thread):
                     logger.error("Redis is away: %s", error)
                 self._well_since = float("inf")
                 self._ended.wait(0.5)
+            except Exception:  # a dead steward would let all that the node holds lapse
+                logger.exception("A fault in this program; the steward goes on")
+                self._ended.wait(1.0)
             self._node.wake.wait(TICK_S)
             self._node.wake.clear()
 
@@ -84,12 +87,12 @@ class Steward(threading.Thread):
             self._node.broker.ping()
             self._node.redis.ping()
             self._well_since = time.monotonic()
+        if self._is_due("renew", timing.renew_s):
+            self._renew()
         for desk in self._node.desks.values():
             self._ask_if_wanted(desk)
             while desk.deferred.bring_back(self._node.broker) >= 200:
                 pass
-        if self._is_due("renew", timing.renew_s):
-            self._renew()
         if self._is_due("sweep", BEAT_S) and time.monotonic() - self._well_since > SETTLED_S:
             put_back = self._sweep.stuck() + self._sweep.lapsed()
             if put_back:
@@ -136,15 +139,26 @@ class Steward(threading.Thread):
         call = desk.provider.probe()
         if call is None or not desk.wants_probe.is_set():
             return
-        wait_s = PARKED_ASK_S if desk.parked else self._node.settings.timing.probe_min_s
-        lock = f"{{tidegate:{desk.account.id}}}:asked"
-        if not self._node.redis.set(lock, self._node.name, nx=True, px=round(wait_s * 1000)):
-            return
-        desk.wants_probe.clear()
-        self._ask(desk, call)
-        self._nudge(desk.provider.name)
+        lock_s = self._asking_apart_s(desk) + call.deadline_s
+        if self._node.redis.set(_lock_key(desk), self._node.name, nx=True, px=round(lock_s * 1000)):
+            desk.wants_probe.clear()
+            threading.Thread(target=self._ask_and_tell, args=(desk, call), name="asking", daemon=True).start()
 
-    def _ask(self, desk: Desk, call: Any) -> None:
+    def _asking_apart_s(self, desk: Desk) -> float:
+        return PARKED_ASK_S if desk.parked else self._node.settings.timing.probe_min_s
+
+    def _ask_and_tell(self, desk: Desk, call: Call) -> None:
+        """Ask; the next question may be asked so long after this one's answer, however long that took."""
+        try:
+            self._ask(desk, call)
+            self._node.redis.set(_lock_key(desk), self._node.name, px=round(self._asking_apart_s(desk) * 1000))
+            self._nudge(desk.provider.name)
+        except RedisError as error:
+            logger.error("Redis is away: %s", error)
+        except Exception:  # a thread's end would be all that is seen of it
+            logger.exception("A fault in this program; %s is asked again", desk.account.id)
+
+    def _ask(self, desk: Desk, call: Call) -> None:
         mark = desk.limiter.mark()
         try:
             observations = desk.provider.read_probe(desk.http.send(call))
@@ -162,13 +176,14 @@ class Steward(threading.Thread):
             logger.warning("Account %s works again", desk.account.id)
 
 
+def _lock_key(desk: Desk) -> str:
+    return f"{{tidegate:{desk.account.id}}}:asked"
+
+
 def _asking_is_due(snapshot: Snapshot) -> bool:
     """While messages wait: every minute, at once where nothing is known, and not shortly before a reset."""
-    if snapshot.paused_kind == "operator":
+    if snapshot.paused_kind == "operator" or is_reset_near(snapshot):
         return False
     if snapshot.paused_kind == "account" or snapshot.blocked_reason is Reason.UNOBSERVED:
         return True
-    resets = [view.reset_in_s for view in snapshot.limits.values() if view.reset_in_s is not None]
-    if resets and min(resets) < QUIET_BEFORE_RESET_S:
-        return False
     return snapshot.observed_ago_s is None or snapshot.observed_ago_s > ASK_AGAIN_AFTER_S

@@ -44,6 +44,7 @@ class ProviderTask(Task):  # type: ignore[misc]
         try:
             outcome = pipeline.run(here, here.desks[delivery.provider.name], delivery)
         except pipeline.Unpublished as error:
+            here.let_go(delivery)
             raise Reject(str(error), requeue=True) from None
         return conclude(outcome)
 

@@ -50,6 +50,8 @@ def configure_logging(level: int = logging.INFO) -> None:
     quiet = logging.WARNING if level >= logging.INFO else level
     for name in ("celery", "kombu", "httpx", "httpcore", "amqp", "tornado.access"):
         logging.getLogger(name).setLevel(quiet)
+    if level > logging.DEBUG:  # a warning with a traceback for each message that goes back to its queue
+        logging.getLogger("celery.app.trace").setLevel(logging.ERROR)
     logging.getLogger("tidegate").setLevel(level)
 
 

@@ -1,13 +1,16 @@
 """A Redis transport for the nodes that does not lose a message when its node is killed.
 
 kombu pops a message and records it as unacknowledged afterwards (celery/kombu#305, #1836, both open): killed in
-between, a node takes the message with it. Here a message moves atomically from its list to an in-flight list, and
-atomically from there to the record of unacknowledged ones; a sweep (``workers/sweep.py``) puts back what got stuck.
+between, a node takes the message with it. Here a message moves from its list to the record of unacknowledged ones in
+one script; or, where the node has to wait for one, atomically from its list to an in-flight list, and from there to
+the record. A sweep (``workers/sweep.py``) puts back what got stuck.
 
 Differences to kombu's own that matter elsewhere: the record holds ``list NUL message``; what is given back goes to
 the HEAD of its list, in order; nothing is fetched from a queue whose gate is closed; a message that no task can be
 made of goes to the dead-letter stream instead of being dropped. Producers keep plain ``redis://``: what they write is
 what kombu's transport expects.
+
+An acknowledgement travels with the next fetch, or at the end of the event loop's turn where none follows.
 
 kombu keeps a list per priority step (0, 3, 6, 9; the bare name is 0, served first). BLMOVE waits on one list only, so
 each fetch first looks through all lists in order without waiting, then waits a moment on the one that had a message
@@ -16,6 +19,8 @@ last.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from queue import Empty
@@ -36,6 +41,8 @@ UNACKED_INDEX: Final = "tidegate:unacked_index"
 WAIT_S: Final = 0.5
 """How long one BLMOVE waits; a message in a list that is not waited on is found after this long at the latest."""
 
+_FETCH_SHA: Final = hashlib.sha1(source("fetch", "workers").encode(), usedforsecurity=False).hexdigest()
+
 
 def in_flight_key(list_key: str) -> str:
     """The in-flight list of a queue's list."""
@@ -48,6 +55,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
     def append(self, message: Any, delivery_tag: str) -> None:
         """Count it against the prefetch limit; the record in Redis was made before."""
         virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Forget it, with the next fetch or at the end of this turn."""
+        self.channel.acknowledged.append(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give it back to the head of its list, or forget it."""
@@ -63,8 +75,16 @@ class QoS(redis.QoS):  # type: ignore[misc]
             script = self.channel.script(connection, "give_back")
             script(keys=[self.unacked_key, self.unacked_index_key], args=[tag])
 
+    def hand_over(self, tag: str, queue: str) -> None:
+        """Put it at the end of another queue instead, with its priority."""
+        with self.channel.conn_or_acquire() as connection:
+            script = self.channel.script(connection, "hand_over")
+            script(keys=[self.unacked_key, self.unacked_index_key], args=[tag, queue, self.channel.sep])
+        virtual.QoS.ack(self, tag)
+
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - kombu passes it
         """Give all of them back, the last one first, so that the first one ends up in front."""
+        self.channel.flush_acknowledged()
         self._flush()
         for tag in reversed(list(self._delivered)):
             self.restore_by_tag(tag)
@@ -90,6 +110,20 @@ class Channel(redis.Channel):  # type: ignore[misc]
     _waiting_on: str | None = None
     _last_list: str | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.acknowledged: list[str] = []
+        self._riding: list[str] = []
+        self._looked_at: list[str] = []
+        super().__init__(*args, **kwargs)
+
+    def flush_acknowledged(self) -> None:
+        """Forget what was acknowledged since the last fetch."""
+        if not self.acknowledged:
+            return
+        tags, self.acknowledged = self.acknowledged, []
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
+
     def script(self, client: Any, name: str) -> Any:
         """A script of ``workers/lua``, ready to call on ``client``."""
         return client.register_script(source(name, "workers"))
@@ -107,9 +141,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self._looking, self._looked_at = True, lists
-        keys = [key for name in lists for key in (name, in_flight_key(name))]
-        script = self.script(self.client, "fetch")
-        self.client.connection.send_command("EVALSHA", script.sha, len(keys), *keys)
+        pairs = [key for name in lists for key in (name, in_flight_key(name))]
+        self._riding, self.acknowledged = self.acknowledged, []
+        keys = [self.unacked_key, self.unacked_index_key, *pairs]
+        self.client.connection.send_command("EVALSHA", _FETCH_SHA, len(keys), *keys, *self._riding)
 
     def _wait(self) -> None:
         lists = self._lists()
@@ -128,6 +163,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             reply = self.client.parse_response(self.client.connection, "EVALSHA" if looking else "BLMOVE", **options)
         except NoScriptError:
             self._in_poll = None
+            self.acknowledged = self._riding + self.acknowledged
             with self.conn_or_acquire() as client:
                 client.script_load(source("fetch", "workers"))
             raise Empty from None
@@ -144,38 +180,63 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self._in_poll = None
         if reply is None:
             raise Empty
-        name, message = (self._looked_at[reply[0] - 1], reply[1]) if looking else (self._waiting_on, reply)
+        if looking:
+            name, message, recorded = self._looked_at[reply[0] - 1], reply[1], bool(reply[2])
+        else:
+            name, message, recorded = str(self._waiting_on), reply, False
         self._last_list = name
-        return self._receive_message(str(name), message)
+        return self._receive_message(name, message, recorded)
 
-    def _receive_message(self, name: str, message: bytes) -> bool:
-        """Record it and hand it on; or put it aside where no task can be made of it."""
+    def _receive_message(self, name: str, message: bytes, recorded: bool) -> bool:
+        """Record it where that is not done, and hand it on; or put it aside where no task can be made of it."""
         try:
             payload = vet(message, self.known_tasks)
         except Unusable as unusable:
-            self._put_aside(name, message, str(unusable))
+            self._put_aside(name, message, str(unusable), recorded)
             raise Empty from None
-        tag = payload["properties"]["delivery_tag"]
-        with self.conn_or_acquire() as client:
-            keys = [in_flight_key(name), self.unacked_key, self.unacked_index_key]
-            if not self.script(client, "record")(keys=keys, args=[message, tag, name]):
-                raise Empty  # this node was so slow that a sweep has put the message back
-        self.connection._deliver(payload, name.split(self.sep, 1)[0])
+        queue, tag = name.split(self.sep, 1)[0], payload["properties"]["delivery_tag"]
+        payload["properties"]["delivery_info"]["routing_key"] = queue  # where it is, whatever its producer wrote
+        if not recorded and not self._record(name, message, tag):
+            raise Empty
+        self.connection._deliver(payload, queue)
         return True
 
-    def _put_aside(self, name: str, message: bytes, reason: str) -> None:
+    def _record(self, name: str, message: bytes, tag: str) -> bool:
+        """``False`` where a sweep has put the message back: this node was that slow."""
+        with self.conn_or_acquire() as client:
+            keys = [in_flight_key(name), self.unacked_key, self.unacked_index_key]
+            return bool(self.script(client, "record")(keys=keys, args=[message, tag, name]))
+
+    def _put_aside(self, name: str, message: bytes, reason: str, recorded: bool) -> None:
         logger.error("A message on %s is unusable and goes to the dead-letter stream: %s", name, reason)
         if Channel.on_unusable is None:
             raise RuntimeError("no dead-letter handler is set")
         Channel.on_unusable(name, message, reason)
-        with self.conn_or_acquire() as client:
-            client.lrem(in_flight_key(name), 1, message)
+        if recorded:
+            self.acknowledged.append(json.loads(message)["properties"]["delivery_tag"])
+        else:
+            with self.conn_or_acquire() as client:
+                client.lrem(in_flight_key(name), 1, message)
+
+
+class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
+    """kombu's poller; ends each turn with the acknowledgements that no fetch has taken along."""
+
+    def on_poll_start(self) -> None:
+        """Start fetches where messages may be taken, then see to what is left over."""
+        super().on_poll_start()
+        for channel in self._channels:
+            channel.flush_acknowledged()
 
 
 class Transport(redis.Transport):  # type: ignore[misc]
-    """kombu's Redis transport with :class:`Channel`."""
+    """kombu's Redis transport with :class:`Channel` and :class:`Poller`."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
 
 
 def install() -> None:

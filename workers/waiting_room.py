@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from ratelimit import Denied, Reason
+from ratelimit import Claim, Denied, Reason, Snapshot
 from workers.documents import ErrorDocument
-from workers.ending import conclude, conclude_if_over
+from workers.ending import conclude, conclude_broken, conclude_if_over
 from workers.gate import GATE
 from workers.node import Delivery, Desk, Node
+from workers.resets import is_reset_near
 
 logger = logging.getLogger("tidegate.waiting_room")
 
@@ -28,6 +29,7 @@ LOOK_AGAIN_S: Final = 0.2
 """While the provider is being asked."""
 LOOK_AT_MOST_S: Final = 60.0
 TROUBLE_S: Final = 1.0
+"""While Redis is away, or the provider has not said for long what is left."""
 
 
 class WaitingRoom:
@@ -40,6 +42,8 @@ class WaitingRoom:
         self._queue = desk.queues[0]
         self._waiting: deque[Delivery] = deque()
         self._since_s = 0.0
+        self._unanswered = False
+        self._sent_home: Claim | None = None
         self._timer: Any = None
         self._consumer: Any = None
 
@@ -93,21 +97,36 @@ class WaitingRoom:
     def _ask(self) -> None:
         while self._waiting:
             head = self._waiting[0]
-            if conclude_if_over(self._node, head):
-                self._leave()
+            try:
+                denied = self._serve(head)
+            except RedisError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the messages behind it must go on
+                conclude_broken(self._node, head, error)
+                self._leave(head)
                 continue
-            assert head.claim is not None
-            verdict = self._desk.limiter.reserve(head.claim, head.id)
-            if isinstance(verdict, Denied):
-                self._stay(head, verdict)
+            if denied is not None:
+                self._stay(head, denied)
                 return
-            self._leave()
-            head.granted = verdict
-            self._send_to_pool(head)
         self._open()
 
-    def _leave(self) -> None:
-        self._waiting.popleft()
+    def _serve(self, head: Delivery) -> Denied | None:
+        """Send it on its way, or say what stands in it."""
+        if conclude_if_over(self._node, head):
+            self._leave(head)
+            return None
+        assert head.claim is not None
+        verdict = self._desk.limiter.reserve(head.claim, head.id)
+        if isinstance(verdict, Denied):
+            return verdict
+        self._leave(head)
+        head.granted = verdict
+        self._send_to_pool(head)
+        return None
+
+    def _leave(self, head: Delivery) -> None:
+        if self._waiting and self._waiting[0] is head:
+            self._waiting.popleft()
         self._since_s = time.monotonic()
 
     def _stay(self, head: Delivery, denied: Denied) -> None:
@@ -124,6 +143,8 @@ class WaitingRoom:
             long = long or waited_s > timing.hold_s
         GATE.close(self._queue, f"{denied.limit}: {denied.reason.value}")
         if long:
+            self._unanswered = denied.reason is Reason.UNOBSERVED
+            self._sent_home = head.claim
             self._send_home()
             retry_in_s = min(retry_in_s, LOOK_AT_MOST_S)
         else:
@@ -131,25 +152,29 @@ class WaitingRoom:
         self._set_timer(retry_in_s)
 
     def _refuse(self, head: Delivery, denied: Denied) -> None:
-        self._leave()
+        self._leave(head)
         message = f"it costs more than limit {denied.limit!r} of account {self._desk.account.id} can ever hold"
         document = head.document("failed", error=ErrorDocument(kind="invalid_request", message=message))
         conclude(self._node, head, document, "task-failed", exception=message, traceback="")
         self._set_timer(0.0)
 
     def _reopen(self) -> None:
-        """Nobody waits here and the queue is closed: would one unit be granted now?"""
+        """Nobody waits here and the queue is closed: is there enough for the one sent home, or for anybody?"""
         snapshot = self._desk.limiter.peek()
-        if snapshot.blocked_reason is None:
-            self._open()
+        if snapshot.blocked_reason is None and (lacking_s := _lacking_s(self._sent_home, snapshot)) > 0:
+            self._set_timer(min(lacking_s, LOOK_AT_MOST_S))
+            return
+        unobserved = snapshot.blocked_reason is Reason.UNOBSERVED
+        self._unanswered = self._unanswered and unobserved
+        if snapshot.blocked_reason is None or (unobserved and not self._unanswered and not is_reset_near(snapshot)):
+            self._open()  # unobserved: whoever comes in has the provider asked, and an idle node leaves it alone
             return
         GATE.close(self._queue, f"{snapshot.blocked_by}: {snapshot.blocked_reason.value}")
-        if snapshot.blocked_reason is Reason.UNOBSERVED:
-            self._desk.ask_provider()
-        next_in_s = LOOK_AGAIN_S if snapshot.next_in_s is None else max(snapshot.next_in_s, 0.001)
+        next_in_s = TROUBLE_S if snapshot.next_in_s is None else max(snapshot.next_in_s, 0.001)
         self._set_timer(min(next_in_s, LOOK_AT_MOST_S))
 
     def _open(self) -> None:
+        self._sent_home = None
         GATE.open(self._queue)
         self._cancel_timer()
 
@@ -187,3 +212,13 @@ class WaitingRoom:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _lacking_s(claim: Claim | None, snapshot: Snapshot) -> float:
+    """Seconds until the buckets hold what the claim needs; 0 where they do."""
+    lacking_s = 0.0
+    for name, cost in (claim.costs if claim else {}).items():
+        view = snapshot.limits[name]
+        if view.capacity and view.refill_per_s and view.left is not None:
+            lacking_s = max(lacking_s, (min(cost, view.capacity) - view.left) / view.refill_per_s)
+    return lacking_s

@@ -1,61 +1,73 @@
--- May a claim be granted now? Checks only; writes nothing but torn-up tickets.
+-- May a claim be granted now? Checks only; writes nothing.
 --
 -- Limits of the claim: {name, kind, cost, line, book}. A refusal is {reason, limit, retry_in}; where several limits
 -- refuse, the one that takes longest is named.
+--
+-- Noted in a limit on the way: refused, queued (has a ticket in its line), dead (tickets met that lapsed), unknown_reset.
 local EMPTY, WAITING, UNOBSERVED, PAUSED, HALF_OPEN, IMPOSSIBLE = 1, 2, 3, 4, 5, 6
+local SHORTEST_RETRY = 1000
 local HALF_OPEN_RETRY = 250000
-local UNKNOWN_RESET_RETRY = 60 * UNIT
+local UNKNOWN_RETRY = 60 * UNIT
 
 local function refuse(reason, limit, retry_in) return {reason = reason, limit = limit, retry_in = math.ceil(retry_in)} end
 
 local function check_account(state, leases_key, max_age, now)
   if state.paused and now < state.paused then return refuse(PAUSED, 'account', state.paused - now) end
-  if state.half == 1 and redis.call('ZCOUNT', leases_key, '(' .. int(now), '+inf') > 0 then
+  if (state.half or 0) > 0 and redis.call('ZCOUNT', leases_key, '(' .. int(now), '+inf') > 0 then
     return refuse(HALF_OPEN, 'account', HALF_OPEN_RETRY)
   end
   if max_age and (not state.seen or now - state.seen > max_age) then return refuse(UNOBSERVED, 'account', 0) end
 end
 
+-- What a quota has left; after a reset that nobody has looked at since, all but what is in flight (it may count in
+-- either period), or nil where the provider can be asked.
+local function left_of(state, name, max_age, now)
+  if not reset_passed(state, name, now) then return state[name .. '.left'] end
+  local cap = state[name .. '.cap']
+  return cap and not max_age and cap - outstanding(state, name) or nil
+end
+
 local function check_quota(state, limit, at_least, max_age, now)
-  local name, left, cap = limit.name, state[limit.name .. '.left'], state[limit.name .. '.cap']
-  local reset = state[name .. '.reset']
-  if reset_passed(state, name, now) then
-    if max_age or not cap then return refuse(UNOBSERVED, name, 0) end
-    left = cap
-  end
+  local name = limit.name
+  local left, cap, reset = left_of(state, name, max_age, now), state[name .. '.cap'], state[name .. '.reset']
   if not left then return refuse(UNOBSERVED, name, 0) end
   if cap and (at_least or limit.cost) > cap then return refuse(IMPOSSIBLE, name, 0) end
   if left >= limit.cost then return nil end
+  if reset_passed(state, name, now) then return refuse(EMPTY, name, HALF_OPEN_RETRY) end
   if reset and reset > now then return refuse(EMPTY, name, reset - now) end
-  if max_age then return refuse(UNOBSERVED, name, 0) end
-  return refuse(EMPTY, name, UNKNOWN_RESET_RETRY)
+  limit.unknown_reset = true
+  return refuse(EMPTY, name, UNKNOWN_RETRY)
 end
 
 local function check_bucket(state, limit, ticket, now)
-  local name = limit.name
+  local name, ahead = limit.name, nil
   local level = level_at(state, name, now)
   if not level then return refuse(UNOBSERVED, name, 0) end
   if limit.cost > state[name .. '.cap'] then return refuse(IMPOSSIBLE, name, 0) end
-  local ahead = 0
-  if limit.line then ahead, limit.has_line = cost_ahead(state, name, limit.line, limit.book, ticket, now) end
+  ahead, limit.queued, limit.dead = look_ahead(limit.line, limit.book, ticket, now)
   local short = limit.cost + margin_of(state, name, limit.cost, now) - level
   if short + ahead <= 0 then return nil end
   local rate = state[name .. '.rate']
-  local retry_in = rate > 0 and (short + ahead) * UNIT / rate or UNKNOWN_RESET_RETRY
-  return refuse(short > 0 and EMPTY or WAITING, name, math.max(1000, retry_in))
+  local retry_in = rate > 0 and (short + ahead) * UNIT / rate or UNKNOWN_RETRY
+  limit.refused = true
+  return refuse(short > 0 and EMPTY or WAITING, name, math.max(SHORTEST_RETRY, retry_in))
 end
 
--- A divisible claim shrinks to what its quotas have left and its buckets can hold.
-local function shrink(state, limits, at_least, now)
-  if not at_least then return end
-  local units
+local function shrink_to(limits, room, at_least)
+  local units = math.floor(room / UNIT) * UNIT
+  if units < at_least then return end
+  for _, limit in ipairs(limits) do limit.cost = math.min(limit.cost, units) end
+end
+
+-- A divisible claim shrinks to what its limits can ever hold, then to what its quotas have left.
+local function shrink(state, limits, at_least, max_age, now)
+  local capacity, left = math.huge, math.huge
   for _, limit in ipairs(limits) do
-    local room = state[limit.name .. '.cap']
-    if limit.kind == QUOTA and not reset_passed(state, limit.name, now) then room = state[limit.name .. '.left'] end
-    if room and room < limit.cost then units = math.min(units or room, math.floor(room / UNIT) * UNIT) end
+    capacity = math.min(capacity, state[limit.name .. '.cap'] or math.huge)
+    if limit.kind == QUOTA then left = math.min(left, left_of(state, limit.name, max_age, now) or math.huge) end
   end
-  if not units or units < at_least then return end
-  for _, limit in ipairs(limits) do limit.cost = units end
+  shrink_to(limits, capacity, at_least)
+  shrink_to(limits, left, at_least)
 end
 
 local function outranks(one, other)
@@ -67,7 +79,7 @@ end
 local function check_claim(state, leases_key, limits, ticket, at_least, max_age, now)
   local refusal = check_account(state, leases_key, max_age, now)
   if refusal then return refusal end
-  shrink(state, limits, at_least, now)
+  if at_least then shrink(state, limits, at_least, max_age, now) end
   for _, limit in ipairs(limits) do
     local found
     if limit.kind == BUCKET then found = check_bucket(state, limit, ticket, now)

@@ -1,37 +1,66 @@
 -- One limit's state, read from and written to the account's hash. All amounts are micro-units, all times
 -- microseconds. Fields of limit `n`:
---   bucket  n.level n.at n.cap n.rate (micro-units a second) n.extra n.extra_until (margin grown after a 429) n.W
+--   bucket  n.level n.at n.cap n.rate (micro-units a second) n.extra n.extra_until (margin grown after a 429)
 --   quota   n.left n.cap n.reset n.from (when its present period was first seen)
 --   both    n.G granted since ever, n.S settled (or lapsed) since ever: G - S is outstanding
+--           n.plan what was declared last (declare.lua)
+-- Fields of the account: seen (newest observation), paused (until), paused_kind, paused_why, half (since when one
+-- request at a time goes ahead, 0: all may), latency (running mean), faults (in a row), trips (closings in a row),
+-- lapse_at (when to look for dead leases again; absent: the account is not known)
 local UNIT = 1000000
 local BUCKET, QUOTA = 'b', 'q'
-local BUCKET_FIELDS = {'level', 'at', 'cap', 'rate', 'extra', 'extra_until', 'G', 'S', 'W'}
-local QUOTA_FIELDS = {'left', 'cap', 'reset', 'from', 'G', 'S'}
-local ACCOUNT_FIELDS = {'seen', 'paused', 'paused_kind', 'paused_why', 'half', 'latency', 'faults', 'trips', 'lapse_at'}
+local BUCKET_FIELDS = {'.level', '.at', '.cap', '.rate', '.extra', '.extra_until', '.G', '.S'}
+local QUOTA_FIELDS = {'.left', '.cap', '.reset', '.from', '.G', '.S'}
 
-local function append_fields(fields, name, kind)
-  for _, field in ipairs(kind == BUCKET and BUCKET_FIELDS or QUOTA_FIELDS) do
-    fields[#fields + 1] = name .. '.' .. field
-  end
-end
-
--- The account's own fields and those of `limits` ({name, kind} pairs), as one table: field -> number or text.
+-- The account's numbers and those of `limits` ({name, kind} pairs), as one table: field -> number.
 local function read_state(key, limits)
-  local fields = {unpack(ACCOUNT_FIELDS)}
-  for _, limit in ipairs(limits) do append_fields(fields, limit.name, limit.kind) end
+  local fields, n = {'seen', 'paused', 'half', 'latency', 'faults', 'trips', 'lapse_at'}, 7
+  for _, limit in ipairs(limits) do
+    for _, field in ipairs(limit.kind == BUCKET and BUCKET_FIELDS or QUOTA_FIELDS) do
+      n = n + 1
+      fields[n] = limit.name .. field
+    end
+  end
   local values, state = redis.call('HMGET', key, unpack(fields)), {}
-  for i, field in ipairs(fields) do
-    if values[i] then state[field] = tonumber(values[i]) or values[i] end
+  for i = 1, n do
+    if values[i] then state[fields[i]] = tonumber(values[i]) end
   end
   return state
 end
 
--- What a bucket holds at `now`: refilled since it was last written, never above its capacity.
+local function write_state(key, changed)
+  local args, n = {}, 0
+  for field, value in pairs(changed) do
+    args[n + 1], args[n + 2] = field, int(value)
+    n = n + 2
+  end
+  if n > 0 then redis.call('HSET', key, unpack(args)) end
+end
+
+local function outstanding(state, name) return (state[name .. '.G'] or 0) - (state[name .. '.S'] or 0) end
+
+-- What a bucket refills while one response is awaited.
+local function refill_per_response(state, name)
+  return math.ceil(state[name .. '.rate'] * (state.latency or 0) / UNIT)
+end
+
+-- How far a bucket may refill. The provider may not have counted what is in flight, and a full bucket refills no
+-- further: what it loses meanwhile must not be believed to be there. Where a response takes longer than the bucket
+-- takes to fill, that would leave most of the refill unused; there, as much in flight as is usual has been counted
+-- on average.
+local function ceiling_of(state, name)
+  local cap, usual = state[name .. '.cap'], refill_per_response(state, name)
+  if usual <= cap then usual = 0 end
+  return cap - math.max(0, outstanding(state, name) - usual)
+end
+
+-- What a bucket holds at `now`: refilled since it was last written, up to the ceiling.
 local function level_at(state, name, now)
   local level, cap = state[name .. '.level'], state[name .. '.cap']
   if not level then return nil end
   local elapsed = math.max(0, now - state[name .. '.at'])
-  return math.min(cap, level + math.floor(elapsed * state[name .. '.rate'] / UNIT))
+  local refilled = math.min(level + math.floor(elapsed * state[name .. '.rate'] / UNIT), ceiling_of(state, name))
+  return math.min(cap, math.max(level, refilled))
 end
 
 local function grown_margin(state, name, now)
@@ -39,18 +68,23 @@ local function grown_margin(state, name, now)
   return state[name .. '.extra'] or 0
 end
 
--- How far above the floor a bucket is kept: the unit that rounding hides, what it seems to refill between our start
--- and the provider's count, and what somebody else was caught taking.
+-- How far above the floor a bucket is kept: the unit that rounding hides and, once somebody else was caught spending,
+-- what an answer is behind the truth and what they were caught taking.
 local function margin_of(state, name, cost, now)
-  local hidden = math.ceil(state[name .. '.rate'] * (state.latency or 0) / UNIT)
-  local margin = UNIT + hidden + grown_margin(state, name, now)
-  return math.max(0, math.min(margin, state[name .. '.cap'] - cost))
+  local margin, grown = UNIT, grown_margin(state, name, now)
+  if grown > 0 then margin = margin + grown + refill_per_response(state, name) end
+  return math.max(0, math.min(margin, ceiling_of(state, name) - cost))
+end
+
+-- A quota's reset time that belongs to the period before the present one; when that ends was not told.
+local function reset_is_old(state, name)
+  return state[name .. '.reset'] ~= nil and (state[name .. '.from'] or 0) >= state[name .. '.reset']
 end
 
 -- A quota whose reset has passed and which nobody has looked at since.
 local function reset_passed(state, name, now)
   local reset = state[name .. '.reset']
-  return reset and now >= reset and (state.seen or 0) < reset
+  return reset ~= nil and now >= reset and not reset_is_old(state, name)
 end
 
 -- A lease's text: id:start:name=kind=cost=settled-at-start;...
@@ -63,19 +97,17 @@ local function parse_handle(handle)
   return id, tonumber(start), parts
 end
 
--- Leases whose time is over stop counting as outstanding. What they may have spent stays spent until an observation.
-local function lapse_leases(state_key, leases_key, state, now)
-  if now < (state.lapse_at or 0) then return 0 end
-  local dead = redis.call('ZRANGEBYSCORE', leases_key, '-inf', now, 'LIMIT', 0, 100)
-  for _, handle in ipairs(dead) do
-    local _, _, parts = parse_handle(handle)
-    for _, part in ipairs(parts) do
-      local field = part.name .. '.S'
-      local settled = redis.call('HINCRBY', state_key, field, int(part.cost))
-      if state[field] then state[field] = settled end
-    end
-    redis.call('ZREM', leases_key, handle)
+-- Settles one limit's part of a reservation: it is no longer outstanding, and `refund` of it was not spent.
+local function settle_part(state, part, refund, start, now, changed)
+  local name = part.name
+  local level, left = part.kind == BUCKET and level_at(state, name, now), state[name .. '.left']
+  state[name .. '.S'] = (state[name .. '.S'] or 0) + part.cost
+  changed[name .. '.S'] = state[name .. '.S']
+  if level then
+    state[name .. '.level'], state[name .. '.at'] = math.min(state[name .. '.cap'], level + refund), now
+    changed[name .. '.level'], changed[name .. '.at'] = state[name .. '.level'], now
+  elseif part.kind == QUOTA and left and refund ~= 0 and start >= (state[name .. '.from'] or 0) then
+    state[name .. '.left'] = left + refund
+    changed[name .. '.left'] = state[name .. '.left']
   end
-  if #dead < 100 then redis.call('HSET', state_key, 'lapse_at', int(now + UNIT)) end
-  return #dead
 end

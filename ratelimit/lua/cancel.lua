@@ -4,20 +4,10 @@
 -- Reply: 1 given back, 0 the lease had lapsed before
 -- include: _clock
 -- include: _limits
--- include: _observe
 local now = now_us()
 local _, start, parts = parse_handle(ARGV[2])
 if redis.call('ZREM', KEYS[2], ARGV[2]) == 0 then return 0 end
 local state, changed = read_state(KEYS[1], parts), {}
-for _, part in ipairs(parts) do
-  local name = part.name
-  changed[name .. '.S'] = (state[name .. '.S'] or 0) + part.cost
-  if part.kind == BUCKET and state[name .. '.level'] then
-    changed[name .. '.level'] = math.min(state[name .. '.cap'], level_at(state, name, now) + part.cost)
-    changed[name .. '.at'] = now
-  elseif part.kind == QUOTA and state[name .. '.left'] and start >= (state[name .. '.from'] or 0) then
-    changed[name .. '.left'] = state[name .. '.left'] + part.cost
-  end
-end
+for _, part in ipairs(parts) do settle_part(state, part, part.cost, start, now, changed) end
 write_state(KEYS[1], changed)
 return 1

@@ -11,9 +11,11 @@
 -- Reply, unknown account (never declared, or Redis was emptied): -1
 -- include: _clock
 -- include: _limits
+-- include: _leases
 -- include: _tickets
 -- include: _claim
 local now, ticket, max_age = now_us(), ARGV[2], tonumber(ARGV[7])
+local RESET_PRESUMED_IN = 300 * UNIT
 
 local limits = {}
 for i = 9, #ARGV, 3 do
@@ -23,43 +25,61 @@ for i = 9, #ARGV, 3 do
   }
 end
 
+-- Only a claim that a bucket keeps waiting longest stands in line: there, and where else it has or needs a place.
+local function queue_up(refusal)
+  local waits = false
+  for _, limit in ipairs(limits) do
+    waits = waits or limit.name == refusal.limit and limit.kind == BUCKET and refusal.reason <= WAITING
+  end
+  if ticket == '' or not waits then return end
+  local expires = now + math.min(refusal.retry_in, tonumber(ARGV[6])) + tonumber(ARGV[5])
+  for _, limit in ipairs(limits) do
+    if limit.refused or limit.queued then take_ticket(limit.line, limit.book, ticket, limit.cost, expires) end
+  end
+end
+
+-- Where the provider can neither be asked nor has said when a quota resets, one request tries it now and then.
+local function presume_resets()
+  for _, limit in ipairs(limits) do
+    if limit.unknown_reset and not max_age then
+      redis.call('HSET', KEYS[1], limit.name .. '.reset', int(now + RESET_PRESUMED_IN))
+    end
+  end
+end
+
+local function take(state, limit, changed)
+  local name = limit.name
+  if limit.kind == BUCKET then
+    changed[name .. '.level'], changed[name .. '.at'] = level_at(state, name, now) - limit.cost, now
+  else
+    if reset_passed(state, name, now) then changed.half, changed[name .. '.from'] = now, now end
+    changed[name .. '.left'] = left_of(state, name, max_age, now) - limit.cost
+  end
+  changed[name .. '.G'] = (state[name .. '.G'] or 0) + limit.cost
+  return name .. '=' .. limit.kind .. '=' .. int(limit.cost) .. '=' .. int(state[name .. '.S'] or 0)
+end
+
 local state = read_state(KEYS[1], limits)
 if not state.lapse_at then return {-1} end
 lapse_leases(KEYS[1], KEYS[2], state, now)
 
 local refusal = check_claim(state, KEYS[2], limits, ticket, tonumber(ARGV[8]), max_age, now)
+for _, limit in ipairs(limits) do
+  if not refusal and limit.queued then table.insert(limit.dead, ticket) end
+  if limit.dead then tear_up(limit.line, limit.book, limit.dead) end
+end
 if refusal then
-  for _, limit in ipairs(limits) do
-    if ticket ~= '' and limit.kind == BUCKET and limit.name == refusal.limit and refusal.reason <= WAITING then
-      local expires = now + math.min(refusal.retry_in, tonumber(ARGV[6])) + tonumber(ARGV[5])
-      take_ticket(KEYS[1], state, limit.name, limit.line, limit.book, ticket, limit.cost, expires)
-    end
-  end
+  queue_up(refusal)
+  presume_resets()
   return {0, refusal.reason, refusal.limit, refusal.retry_in}
 end
 
-local parts, reply, changed = {}, {1, ''}, {}
-for _, limit in ipairs(limits) do
-  local name = limit.name
-  if limit.kind == BUCKET then
-    changed[#changed + 1], changed[#changed + 2] = name .. '.level', int(level_at(state, name, now) - limit.cost)
-    changed[#changed + 1], changed[#changed + 2] = name .. '.at', int(now)
-    if ticket ~= '' and limit.has_line then tear_up(limit.line, limit.book, ticket) end
-  else
-    local left = state[name .. '.left']
-    if reset_passed(state, name, now) then
-      left = state[name .. '.cap']
-      redis.call('HDEL', KEYS[1], name .. '.reset')
-      changed[#changed + 1], changed[#changed + 2] = 'half', '1'
-      changed[#changed + 1], changed[#changed + 2] = name .. '.from', int(now)
-    end
-    changed[#changed + 1], changed[#changed + 2] = name .. '.left', int(left - limit.cost)
-  end
-  changed[#changed + 1], changed[#changed + 2] = name .. '.G', int((state[name .. '.G'] or 0) + limit.cost)
-  parts[#parts + 1] = name .. '=' .. limit.kind .. '=' .. int(limit.cost) .. '=' .. int(state[name .. '.S'] or 0)
-  reply[#reply + 1] = limit.cost
+local changed, parts, reply = {}, {}, {1, ''}
+for i, limit in ipairs(limits) do
+  parts[i] = take(state, limit, changed)
+  reply[i + 2] = limit.cost
 end
-redis.call('HSET', KEYS[1], unpack(changed))
+write_state(KEYS[1], changed)
 reply[2] = ARGV[3] .. ':' .. int(now) .. ':' .. table.concat(parts, ';')
 redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[4])), reply[2])
 return reply

@@ -9,63 +9,36 @@
 -- include: _clock
 -- include: _limits
 -- include: _observe
+-- include: _health
 local now, well = now_us(), tonumber(ARGV[3])
 local _, start, parts = parse_handle(ARGV[2])
-local consumed, at = {}, 8
-for _ = 1, tonumber(ARGV[7]) do
-  consumed[ARGV[at]] = tonumber(ARGV[at + 1])
-  at = at + 2
-end
-local observations = parse_observations(at)
+local consumed, behind = {}, 8 + 2 * tonumber(ARGV[7])
+for i = 8, behind - 1, 2 do consumed[ARGV[i]] = tonumber(ARGV[i + 1]) end
+local observations = parse_observations(behind)
 
 local known, limits = {}, {}
 for _, list in ipairs({parts, observations}) do
   for _, limit in ipairs(list) do
-    if not known[limit.name] then
-      known[limit.name] = true
-      limits[#limits + 1] = limit
-    end
+    if not known[limit.name] then limits[#limits + 1] = limit end
+    known[limit.name] = true
   end
 end
-local state = read_state(KEYS[1], limits)
+local state, changed = read_state(KEYS[1], limits), {}
 local live = redis.call('ZREM', KEYS[2], ARGV[2])
-local changed = {}
-
 if live == 1 then
   for _, part in ipairs(parts) do
-    local name, refund = part.name, part.cost - (consumed[part.name] or part.cost)
-    state[name .. '.S'] = (state[name .. '.S'] or 0) + part.cost
-    changed[name .. '.S'] = state[name .. '.S']
-    if part.kind == BUCKET and state[name .. '.level'] then
-      state[name .. '.level'] = math.min(state[name .. '.cap'], level_at(state, name, now) + refund)
-      state[name .. '.at'] = now
-      changed[name .. '.level'], changed[name .. '.at'] = state[name .. '.level'], now
-    elseif part.kind == QUOTA and state[name .. '.left'] and start >= (state[name .. '.from'] or 0) then
-      state[name .. '.left'] = state[name .. '.left'] + refund
-      changed[name .. '.left'] = state[name .. '.left']
-    end
+    settle_part(state, part, part.cost - (consumed[part.name] or part.cost), start, now, changed)
   end
 end
 
--- The slowest response of late, forgotten slowly: it sets how far above the floor a bucket is kept.
-local took, usual = math.max(0, now - start), state.latency or 0
-changed.latency = took > usual and took or math.floor(usual - (usual - took) / 16)
+local took = math.max(0, now - start)
+local usual = state.latency or took
+changed.latency = math.floor(usual + (took - usual) / 16)
 
 fold_in(state, observations, start, parts, now, changed)
-
-if well == 1 then
-  if state.half == 1 then changed.half = 0 end
-  if (state.faults or 0) > 0 then changed.faults = 0 end
-  if (state.trips or 0) > 0 then changed.trips = 0 end
-elseif well == -1 then
-  changed.faults = (state.faults or 0) + 1
-  local enough = tonumber(ARGV[4])
-  if enough > 0 and (changed.faults >= enough or state.half == 1) and not (state.paused and now < state.paused) then
-    local trips = state.trips or 0
-    changed.paused = now + math.min(tonumber(ARGV[5]) * 2 ^ math.min(trips, 30), tonumber(ARGV[6]))
-    changed.paused_kind, changed.paused_why = 'faults', 'the provider failed several times in a row'
-    changed.half, changed.trips = 1, trips + 1
-  end
-end
+count_fault(state, well, start, now, changed)
 write_state(KEYS[1], changed)
+if changed.paused then
+  redis.call('HSET', KEYS[1], 'paused_kind', 'faults', 'paused_why', 'the provider failed several times in a row')
+end
 return live

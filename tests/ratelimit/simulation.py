@@ -78,17 +78,20 @@ class Vendor:
 
     def __init__(self, world: World) -> None:
         self.capacity, self.per_minute = world.capacity, world.per_minute
+        self.next_cost = max(world.costs)
         self.day_limit, self.day_us = world.day, round(world.day_s * SECOND)
         self.parts = self.capacity * TOKEN
         self.at = START
         self.day_left = world.day or 0
         first = world.day_s if world.first_reset_s is None else world.first_reset_s
         self.reset_at = START + round(first * SECOND)
-        self.overflow = 0
-        self.useful_overflow = 0
         self.spent = self.taken = self.refused = 0
-        self.promised = 0
-        """Cost of requests under way that were not counted yet."""
+        self.offered = 0
+        """All refill, whether it found room or not."""
+        self.in_flight = 0
+        """Cost of requests that were sent and not answered yet."""
+        self.lost_while_promised = 0
+        """Refill that found no room while all that a full bucket holds was promised to requests in flight."""
 
     def advance(self, now: int) -> None:
         while self.day_limit is not None and now >= self.reset_at:
@@ -98,12 +101,12 @@ class Vendor:
         self._refill(now)
 
     def _refill(self, now: int) -> None:
-        level = self.parts + (now - self.at) * self.per_minute
+        refill = (now - self.at) * self.per_minute
+        level = self.parts + refill
         self.parts, self.at = min(level, self.capacity * TOKEN), now
-        lost = level - self.parts
-        self.overflow += lost
-        if self.day_limit is None or self.day_left > 0:
-            self.useful_overflow += lost
+        self.offered += refill
+        if self.in_flight + self.next_cost + 1 > self.capacity:
+            self.lost_while_promised += level - self.parts
 
     def take(self, now: int, cost: int) -> str | None:
         """Take a request's cost; or the limit that refuses it."""
@@ -118,6 +121,18 @@ class Vendor:
         self.day_left -= cost
         self.spent += cost
         return None
+
+    def change_plan(self, now: int, capacity: int, per_minute: int) -> None:
+        self.advance(now)
+        self.capacity, self.per_minute = capacity, per_minute
+        kept = min(self.parts, capacity * TOKEN)
+        self.offered -= self.parts - kept
+        self.parts = kept
+
+    def send(self, now: int, cost: int) -> None:
+        """A request leaves the fleet, or (with a negative cost) its answer is back."""
+        self.advance(now)
+        self.in_flight += cost
 
     def take_foreign(self, now: int, cost: int) -> None:
         self.advance(now)
@@ -159,7 +174,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. Tokens are the vendor's count; ``busy_s`` runs from the first to the last grant."""
+    """What a run came to, in the vendor's tokens.
+
+    The busy time runs from the first grant to the one after which no message waits. ``spendable`` is what the vendor
+    had at its start and refilled in it, less what a full bucket lost while everything it holds was promised to
+    requests in flight (nobody could have sent one more and been sure of it), less what others took. ``spent`` counts
+    requests granted in it.
+    """
 
     requests: int
     refused: int
@@ -169,7 +190,6 @@ class Outcome:
     calls: int
     longest_wait_s: float
     overtaken: int
-    leaked: bool
 
     @property
     def share(self) -> float:
@@ -198,9 +218,8 @@ class Simulation:
         self._waiting: dict[str, Work] = {}
         self._probing = False
         self._probed_at = START - 10 * MIN_PROBE_INTERVAL
-        self.grants: list[tuple[int, int]] = []
-        self.first_grant = self.last_grant = 0
-        self.spendable_parts = 0
+        self._busy_from = self._busy_until = 0
+        self._spent = self._spendable = 0.0
         self.calls = self.longest_wait = self.overtaken = 0
         self.left_to_do = len(self.queue)
 
@@ -254,8 +273,9 @@ class Simulation:
                 self._denied(node, node.head, reply)
                 return
             work, node.head = node.head, None
+            in_busy_time = not self._busy_until
             self._granted(work, reply)
-            self._send(node, work, reply)
+            self._send(node, work, reply, in_busy_time)
 
     def _reserve(self, work: Work) -> Granted | Denied:
         self.calls += 1
@@ -276,11 +296,10 @@ class Simulation:
         self._wake(node, min(round(denied.retry_in_s * SECOND), 5 * SECOND) + late)
 
     def _granted(self, work: Work, granted: Granted) -> None:
-        if not self.first_grant:
-            self.first_grant = self.now
-            self.vendor.advance(self.now)
-            self._start = (self.vendor.parts, self.vendor.day_left, self.vendor.reset_at)
-        self.last_grant = self.now
+        if not self._busy_from:
+            self._busy_from = self.now
+            self._supply_at_start = self._supply()
+            self._day_at_start = (self.vendor.parts, self.vendor.day_left, self.vendor.reset_at)
         self._waiting.pop(work.name, None)
         if work.denied_at is not None:
             self.longest_wait = max(self.longest_wait, self.now - work.denied_at)
@@ -293,9 +312,13 @@ class Simulation:
             self.left_to_do += 1
             self.queue.appendleft(Work(f"{work.name}+", rest))
         work.denied_at, work.order, work.overtaken_by, work.cost = None, None, 0, granted.costs[BUCKET]
+        if not self._busy_until and not self.queue and not any(node.head for node in self.nodes):
+            self._busy_until = self.now
+            self._spendable = self._spendable_until_now()
 
-    def _send(self, node: Node, work: Work, granted: Granted) -> None:
+    def _send(self, node: Node, work: Work, granted: Granted, in_busy_time: bool) -> None:
         node.free -= 1
+        self.vendor.send(self.now, work.cost)
         took = self.world.latency.draw(self.rng)
         counted = round(took * self.rng.uniform(*self.world.counted_at))
         fails = self.rng.random() < self.world.free_failure_chance
@@ -305,9 +328,11 @@ class Simulation:
         def count() -> None:
             refusal = "failed" if fails else self.vendor.take(self.now, work.cost)
             answer.append((refusal, self.vendor.report(self.now)))
+            self._spent += work.cost if in_busy_time and refusal is None else 0
 
         def end() -> None:
             node.free += 1
+            self.vendor.send(self.now, -work.cost)
             if crashes:  # nobody settles; the message comes back when its lease has lapsed
                 self._at(round(self.world.lease_s * SECOND), lambda: self._again(node, work))
             else:
@@ -324,7 +349,8 @@ class Simulation:
             self.left_to_do -= 1
             return
         nothing = dict.fromkeys(granted.costs, 0)
-        seen = [] if refusal == "failed" else [Observation(limit=refusal, at_most=work.cost - 1)]
+        rate = self.vendor.per_minute / 60 if refusal == BUCKET else None
+        seen = [] if refusal == "failed" else [Observation(limit=refusal, at_most=work.cost - 1, refill_per_s=rate)]
         self.limiter.settle(granted, consumed=nothing, observations=seen, fault=None)
         self._again(node, work)
 
@@ -358,34 +384,37 @@ class Simulation:
 
     def _change_plan(self) -> None:
         assert self.world.plan_change
+        _, capacity, per_minute = self.world.plan_change
+        self.vendor.change_plan(self.now, capacity, per_minute)
+
+    def _supply(self) -> int:
+        """Parts that could have been spent since ever."""
         self.vendor.advance(self.now)
-        _, self.vendor.capacity, self.vendor.per_minute = self.world.plan_change
-        self.vendor.parts = min(self.vendor.parts, self.vendor.capacity * TOKEN)
+        return self.vendor.offered - self.vendor.lost_while_promised - self.vendor.taken * TOKEN
+
+    def _spendable_until_now(self) -> float:
+        if self.world.day is None:
+            return (self._day_at_start[0] + self._supply() - self._supply_at_start) / TOKEN
+        parts, day_left, reset_at = self._day_at_start
+        at, total = self._busy_from, 0.0
+        while True:
+            until = min(reset_at, self.now)
+            supply = parts + (until - at) * self.world.per_minute
+            use = min(day_left * TOKEN, supply)
+            total += use / TOKEN
+            if until == self.now:
+                return total
+            parts = min(self.world.capacity * TOKEN, supply - use)
+            at, day_left, reset_at = until, self.world.day, reset_at + round(self.world.day_s * SECOND)
 
     def _outcome(self) -> Outcome:
         return Outcome(
             requests=len(self.world.costs),
             refused=self.vendor.refused,
-            spent=self.vendor.spent,
-            spendable=self._spendable() - self.vendor.taken,
-            busy_s=(self.last_grant - self.first_grant) / SECOND,
+            spent=round(self._spent),
+            spendable=self._spendable,
+            busy_s=(self._busy_until - self._busy_from) / SECOND,
             calls=self.calls,
             longest_wait_s=self.longest_wait / SECOND,
             overtaken=self.overtaken,
-            leaked=False,
         )
-
-    def _spendable(self) -> float:
-        parts, day_left, reset_at = self._start
-        if self.world.day is None:
-            return (parts + (self.last_grant - self.first_grant) * self.world.per_minute) / TOKEN
-        at, total = self.first_grant, 0.0
-        while True:
-            until = min(reset_at, self.last_grant)
-            supply = parts + (until - at) * self.world.per_minute
-            use = min(day_left * TOKEN, supply)
-            total += use / TOKEN
-            if until == self.last_grant:
-                return total
-            parts = min(self.world.capacity * TOKEN, supply - use)
-            at, day_left, reset_at = until, self.world.day, reset_at + round(self.world.day_s * SECOND)
