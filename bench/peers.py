@@ -46,16 +46,16 @@ def plain(self: Task, asin: list[str], domain: str) -> None:
 def _with_retries(task: Task, asin: list[str], domain: str) -> None:
     answer = _look_up(asin, domain)
     if answer.status_code == 429:
-        raise task.retry(countdown=random.uniform(0, min(30.0, 2.0**task.request.retries)), max_retries=None)
+        raise task.retry(countdown=random.uniform(0, min(30.0, 2.0**task.request.retries)))
     answer.raise_for_status()
     _push(task, answer)
 
 
-@app.task(bind=True, name="retrying.lookup", acks_late=True)
+@app.task(bind=True, name="retrying.lookup", acks_late=True, max_retries=None)
 def retrying(self: Task, asin: list[str], domain: str) -> None:
     _with_retries(self, asin, domain)
 
 
-@app.task(bind=True, name="limited.lookup", acks_late=True, rate_limit="200/m")
+@app.task(bind=True, name="limited.lookup", acks_late=True, max_retries=None, rate_limit="200/m")
 def limited(self: Task, asin: list[str], domain: str) -> None:
     _with_retries(self, asin, domain)

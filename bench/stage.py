@@ -107,18 +107,9 @@ def stage(plan: dict[str, float], *sandbox_options: str) -> Iterator[Stage]:
 NODE = [sys.executable, "-m", "workers", "worker", "asinscope", "--loglevel", "ERROR"]
 
 
-def peer(queue: str, concurrency: int) -> list[str]:
-    """The command of a plain Celery worker that serves one of the peers' queues, with events on, for Flower."""
+def peer(queue: str, concurrency: int, *, events: bool = True) -> list[str]:
+    """The command of a plain Celery worker that serves one of the peers' queues; with events, as Flower needs them."""
     options = ["-q", "-A", "bench.peers", "worker", "-P", "threads", "-c", str(concurrency), "-Q", queue]
-    return [
-        sys.executable,
-        "-m",
-        "celery",
-        *options,
-        "-l",
-        "ERROR",
-        "-E",
-        "--without-gossip",
-        "-n",
-        f"{queue}-{uuid.uuid4().hex[:6]}",
-    ]
+    name = f"{queue}-{uuid.uuid4().hex[:6]}"
+    watched = ["-E"] if events else []
+    return [sys.executable, "-m", "celery", *options, *watched, "-l", "ERROR", "--without-gossip", "-n", name]
