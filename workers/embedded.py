@@ -17,7 +17,8 @@ from typing import Any, Final, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers.settings import Settings, load
+from workers.leash import leashed
+from workers.settings import Settings, SettingsError, load
 
 STATE_DIR: Final = Path(".tidegate")
 _RUNNING: Final = "running.json"
@@ -63,17 +64,21 @@ def free_port(preferred: int = 0) -> int:
 
 
 class EmbeddedRedis:
-    """A ``redis-server`` of our own on loopback, append-only, in a directory that survives it. A context manager."""
+    """A ``redis-server`` of our own on loopback, append-only, in a directory that survives it. A context manager.
+
+    One that was left running in the directory, because whoever started it was killed, is taken over.
+    """
 
     def __init__(self, directory: Path, *, preferred_port: int = 0) -> None:
         self._directory = directory
-        self._port = free_port(preferred_port)
+        self._port_file = directory / "port"
+        self._port = self._port_left_running() or free_port(preferred_port)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Its URL."""
-        return f"redis://127.0.0.1:{self._port}/0"
+        return _loopback_url(self._port)
 
     @property
     def version(self) -> str:
@@ -84,6 +89,8 @@ class EmbeddedRedis:
 
     def start(self) -> EmbeddedRedis:
         """Start it and wait until it answers. Raises :class:`NoRedisServer`, or :class:`RuntimeError` with its log."""
+        if self._port_left_running() == self._port:
+            return self
         self._directory.mkdir(parents=True, exist_ok=True)
         log = self._directory / "redis.log"
         options = {
@@ -98,33 +105,54 @@ class EmbeddedRedis:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            [find_server(), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            leashed([find_server(), *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self._process.poll() is None:
             if answers(self.url):
+                self._port_file.write_text(str(self._port), encoding="ascii")
                 return self
             time.sleep(0.02)  # there is nothing to wait on but the port
         self.stop()
-        raise RuntimeError(
-            f"redis-server did not start: {log.read_text(errors='replace')[-2000:] if log.exists() else ''}"
-        )
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        raise RuntimeError(f"redis-server did not start: {said}")
 
     def stop(self) -> None:
         """End it; what is in it stays on disk."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is None:
+            with Redis.from_url(self.url) as client:
+                client.shutdown()  # one that was taken over; it writes its file first
+        elif self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._port_file.unlink(missing_ok=True)
+
+    def _port_left_running(self) -> int | None:
+        """The port of a server that runs on this very directory already."""
+        try:
+            port = int(self._port_file.read_text(encoding="ascii"))
+            with Redis.from_url(_loopback_url(port), socket_timeout=1, decode_responses=True) as client:
+                directory = cast("Mapping[str, str]", client.config_get("dir"))["dir"]
+        except (OSError, ValueError, RedisError):
+            return None
+        return port if Path(directory) == self._directory.resolve() else None
 
     def __enter__(self) -> EmbeddedRedis:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _loopback_url(port: int) -> str:
+    return f"redis://127.0.0.1:{port}/0"
 
 
 def answers(url: str) -> bool:
@@ -142,6 +170,22 @@ def announce(directory: Path, url: str) -> Path:
     path = directory / _RUNNING
     path.write_text(json.dumps({"redis_url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
     return path
+
+
+def refuse_a_second_one(directory: Path) -> None:
+    """Raises :class:`~workers.settings.SettingsError` where somebody who is alive has announced a Redis here."""
+    if (pid := _announcer(directory / _RUNNING)) is not None:
+        raise SettingsError(f"`tidegate up` or `demo` runs in this folder already (process {pid}); end it first")
+
+
+def _announcer(path: Path) -> int | None:
+    """The process that wrote the announcement, if it is alive."""
+    try:
+        pid = int(json.loads(path.read_text(encoding="utf-8"))["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return pid
 
 
 def running_url(directory: Path = STATE_DIR) -> str | None:

@@ -15,6 +15,8 @@ from urllib.request import urlopen
 
 from redis import Redis
 
+from workers.leash import leashed
+
 STOP_WITHIN_S: Final = 45.0
 """A node may finish the request it is in: its deadline is 30 s."""
 
@@ -37,7 +39,7 @@ class Child:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             output = self.log.open("ab")
         self.process = subprocess.Popen(
-            self.command,
+            leashed(list(self.command)),
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,

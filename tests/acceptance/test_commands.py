@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from fleet import asins, free_port, until
 from redis import Redis
+
+from workers.embedded import EmbeddedRedis, answers
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 TIDEGATE = [sys.executable, "-m", "workers"]
@@ -148,6 +151,8 @@ def test_a_group_reads_each_result_once(up: Up) -> None:
 
 
 def test_status_says_what_is_left_and_that_the_gate_is_open(up: Up) -> None:
+    up.run("enqueue", "asinscope.lookup", "--json", '{"asin": ["B000000960"]}')
+
     def row() -> dict[str, Any]:
         return dict(json.loads(up.run("status", "--json").stdout))
 
@@ -191,6 +196,39 @@ def dumped(browser: str, url: str, folder: Path) -> str:
     quiet = ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder / 'browser'}"]
     command = [browser, *options, *quiet, "--virtual-time-budget=8000", "--dump-dom", url]
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+
+def test_a_second_up_in_the_same_folder_is_refused_and_disturbs_nothing(up: Up) -> None:
+    assert "runs in this folder already" in up.run("up", status=2).stderr
+    assert up.redis.ping()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of what was killed")
+def test_an_up_that_is_killed_leaves_no_process_behind_and_its_messages_on_disk(tmp_path: Path) -> None:
+    first = Up(tmp_path)
+    first.redis.set("kept", "yes")
+    until(lambda: first.redis.info("persistence")["aof_pending_bio_fsync"] == 0, 10)
+    first.process.kill()
+    first.process.wait()
+    until(lambda: not (answers(first.url) or flower_answers(first)), 60, "Redis and Flower have ended by themselves")
+    second = Up(tmp_path)
+    assert second.redis.get("kept") == "yes"
+    second.process.send_signal(signal.SIGINT)
+    assert second.process.wait(60) == 0, second.text
+    assert not (answers(second.url) or flower_answers(second))
+
+
+def flower_answers(up: Up) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(up.flower.rpartition(":")[2]))) == 0
+
+
+def test_a_redis_left_running_on_the_same_directory_is_taken_over(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as first:
+        second = EmbeddedRedis(tmp_path)
+        with second:
+            assert second.url == first.url
+        assert not answers(first.url)
 
 
 def test_accounts_check_tells_good_keys_from_bad_ones(up: Up, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import click
 from providers.sandbox import registry as sandboxes
 from providers.sandbox.server import SandboxServer
 from workers.cli import sandbox as sandboxed
-from workers.embedded import STATE_DIR, EmbeddedRedis, announce, free_port
+from workers.embedded import STATE_DIR, EmbeddedRedis, announce, free_port, refuse_a_second_one
 from workers.processes import Fleet, wait_for_page
-from workers.settings import load
+from workers.settings import Settings, load
 
 FLOWER_PORT: Final = 5555
 REDIS_PORT: Final = 6379
@@ -29,7 +29,6 @@ class Ground:
     """What a fleet stands on: its Redis, its sandboxes by provider, and the settings its processes get."""
 
     redis_url: str
-    redis_is_ours: bool
     redis_version: str
     sandboxes: dict[str, Any]
     environment: dict[str, str]
@@ -43,23 +42,32 @@ def ground(directory: Path, vendors: dict[str, Any], *, fresh: bool = False) -> 
     ``vendors`` are sandboxed vendors made by the caller, by provider; ``fresh`` ignores what is configured. Raises
     :class:`~workers.settings.SettingsError`, :class:`~workers.embedded.NoRedisServer`.
     """
-    settings = load({} if fresh else None)
+    settings = Settings(redis_url=None, broker_url=None) if fresh else load()
     with contextlib.ExitStack() as stack:
         url, version = settings.redis_url, "configured"
         if url is None:
+            refuse_a_second_one(STATE_DIR)
             embedded = stack.enter_context(EmbeddedRedis(directory / "redis", preferred_port=REDIS_PORT))
             url, version = embedded.url, embedded.version
             stack.callback(announce(STATE_DIR, url).unlink, missing_ok=True)
         environment = {"TIDEGATE_REDIS_URL": url}
         if fresh:
-            environment["TIDEGATE_BROKER_URL"] = url
+            environment |= _nothing_else(directory, url)
         configured = [account.provider.name for account in settings.accounts]
         served = {name: vendors.get(name) or sandboxed.make(name) for name in sandboxes if name not in configured}
         for name, vendor in served.items():
             server = stack.enter_context(SandboxServer(vendor))
             environment |= sandboxed.environment(name, server.url)
-        ours = settings.redis_url is None
-        yield Ground(url, ours, version, served, environment, [*configured, *served])
+        yield Ground(url, version, served, environment, [*configured, *served])
+
+
+def _nothing_else(directory: Path, url: str) -> dict[str, str]:
+    """What hides the caller's own settings from the processes: a demo must not spend, nor write elsewhere."""
+    empty = directory / "empty.toml"
+    empty.touch()
+    hidden = ("TIDEGATE_RESULT_STREAM", "TIDEGATE_DEAD_LETTER_STREAM", "TIDEGATE_TIMING", "SENTRY_DSN")
+    plans = (f"{name.upper()}_PLAN" for name in sandboxes)
+    return {"TIDEGATE_BROKER_URL": url, "TIDEGATE_CONFIG": str(empty)} | dict.fromkeys([*hidden, *plans], "")
 
 
 @click.command()
