@@ -123,10 +123,21 @@ def _settle_error(desk: Desk, delivery: Delivery, error: ProviderError) -> None:
         consumed = {name: error.consumed.get(name, 0) for name in delivery.granted.costs}
     try:
         desk.limiter.settle(delivery.granted, consumed=consumed, observations=error.observations, fault=fault)
-        if error.retry_in_s and isinstance(error, Throttled | QuotaExhausted):
-            desk.limiter.pause("retry_after", error.message, for_s=error.retry_in_s, half_open=False)
+        if (for_s := _closed_for_s(delivery, error)) > 0:
+            desk.limiter.pause("retry_after", error.message, for_s=for_s)
     except RedisError as trouble:
         logger.warning("Message %s: its reservation is not settled (%s); it lapses by itself", delivery.id, trouble)
+
+
+def _closed_for_s(delivery: Delivery, error: ProviderError) -> float:
+    """How long a 429 closes the account: as it says; or, where it does not even say which limit it is about, longer
+    each time. One that names its limit has lowered that, which is enough.
+    """
+    if not isinstance(error, Throttled | QuotaExhausted):
+        return 0.0
+    if error.retry_in_s is not None:
+        return error.retry_in_s
+    return 0.0 if error.observations else backoff_s(delivery.carried.deferrals + 1, 1.0)
 
 
 def _after_error(node: Node, desk: Desk, delivery: Delivery, error: ProviderError) -> Outcome:
