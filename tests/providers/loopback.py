@@ -96,6 +96,13 @@ def silent_port(*hosts: str, port: int = 0) -> Iterator[int]:
         yield port
 
 
+@contextlib.contextmanager
+def mute_port() -> Iterator[int]:
+    """A port that connections are accepted on (by the kernel), and where nobody says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield int(listening.getsockname()[1])
+
+
 def closed_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
