@@ -6,4 +6,4 @@ local function now_us()
 end
 
 -- Whole number as text: Lua's own conversion keeps 14 digits only, a time in microseconds has 16.
-local function int(number) return string.format('%.0f', number) end
+local function int(number) return string.format('%d', number) end

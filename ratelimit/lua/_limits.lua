@@ -1,6 +1,7 @@
 -- One limit's state, read from and written to the account's hash. All amounts are micro-units, all times
 -- microseconds. Fields of limit `n`:
 --   bucket  n.level n.at n.cap n.rate (micro-units a second) n.extra n.extra_until (margin grown after a 429)
+--           n.overdue (cost of the reservations that have been in flight for long, see _leases.lua)
 --   quota   n.left n.cap n.reset n.from (when its present period was first seen)
 --   both    n.G granted since ever, n.S settled (or lapsed) since ever: G - S is outstanding
 --           n.plan what was declared last (declare.lua)
@@ -9,7 +10,7 @@
 -- lapse_at (when to look for dead leases again; absent: the account is not known)
 local UNIT = 1000000
 local BUCKET, QUOTA = 'b', 'q'
-local BUCKET_FIELDS = {'.level', '.at', '.cap', '.rate', '.extra', '.extra_until', '.G', '.S'}
+local BUCKET_FIELDS = {'.level', '.at', '.cap', '.rate', '.extra', '.extra_until', '.overdue', '.G', '.S'}
 local QUOTA_FIELDS = {'.left', '.cap', '.reset', '.from', '.G', '.S'}
 
 -- The account's numbers and those of `limits` ({name, kind} pairs), as one table: field -> number.
@@ -45,13 +46,13 @@ local function refill_per_response(state, name)
 end
 
 -- How far a bucket may refill. The provider may not have counted what is in flight, and a full bucket refills no
--- further: what it loses meanwhile must not be believed to be there. Where a response takes longer than the bucket
--- takes to fill, that would leave most of the refill unused; there, as much in flight as is usual has been counted
--- on average.
+-- further: what it loses meanwhile must not be believed to be there. What is overdue was counted long ago, or never
+-- will be. Where a response takes longer than the bucket takes to fill, this would leave most of the refill unused;
+-- there, as much in flight as is usual has been counted on average.
 local function ceiling_of(state, name)
   local cap, usual = state[name .. '.cap'], refill_per_response(state, name)
   if usual <= cap then usual = 0 end
-  return cap - math.max(0, outstanding(state, name) - usual)
+  return cap - math.max(0, outstanding(state, name) - (state[name .. '.overdue'] or 0) - usual)
 end
 
 -- What a bucket holds at `now`: refilled since it was last written, up to the ceiling.
@@ -69,11 +70,11 @@ local function grown_margin(state, name, now)
 end
 
 -- How far above the floor a bucket is kept: the unit that rounding hides and, once somebody else was caught spending,
--- what an answer is behind the truth and what they were caught taking.
+-- what an answer is behind the truth and what they were caught taking. A claim near the capacity leaves no room for it.
 local function margin_of(state, name, cost, now)
   local margin, grown = UNIT, grown_margin(state, name, now)
   if grown > 0 then margin = margin + grown + refill_per_response(state, name) end
-  return math.max(0, math.min(margin, ceiling_of(state, name) - cost))
+  return math.max(0, math.min(margin, state[name .. '.cap'] - cost))
 end
 
 -- A quota's reset time that belongs to the period before the present one; when that ends was not told.

@@ -87,6 +87,10 @@ local function fold_in(state, observations, start, parts, now, changed)
     local name, clamp = seen.name, seen.kind == BUCKET and clamp_bucket or clamp_quota
     local part = noted[name] or {cost = 0, settled = 0}
     local overlap = math.max(0, (state[name .. '.G'] or 0) - part.settled - part.cost)
-    if clamp(state, name, seen, start, overlap, now, changed) and seen.left then changed.seen = now end
+    if clamp(state, name, seen, start, overlap, now, changed) then
+      if seen.left then changed.seen = now end
+      -- A quota that refuses what we believed to be there: where the provider can be asked, ask before going on.
+      if seen.at_most and seen.kind == QUOTA then changed.seen = 0 end
+    end
   end
 end

@@ -61,7 +61,7 @@ end
 
 local state = read_state(KEYS[1], limits)
 if not state.lapse_at then return {-1} end
-lapse_leases(KEYS[1], KEYS[2], state, now)
+tend_leases(KEYS[1], KEYS[2], state, limits, now)
 
 local refusal = check_claim(state, KEYS[2], limits, ticket, tonumber(ARGV[8]), max_age, now)
 for _, limit in ipairs(limits) do
