@@ -166,3 +166,25 @@ def test_an_observation_of_a_limit_that_is_not_the_accounts_is_a_mistake(make_li
     limiter = make_limiter(BUCKET)
     with pytest.raises(KeyError):
         tell(limiter, x=1)
+
+
+def refused(limiter):
+    limiter.settle(
+        grant(limiter, q=10), consumed={"q": 0}, observations=[Observation(limit="q", at_most=9)], fault=None
+    )
+    return take(limiter, q=10, at_least=1)
+
+
+def test_a_refusal_of_a_quota_has_the_provider_asked_before_anything_else_goes(make_limiter):
+    """Else a divisible claim would try one unit less each time, and be refused each time."""
+    limiter = make_limiter(QUOTA, max_age_s=60)
+    tell(limiter, q=100)
+    assert refused(limiter) == denied(Reason.UNOBSERVED, "account", 0.0)
+    tell(limiter, q=4)
+    assert grant(limiter, q=10, at_least=1).costs == {"q": 4}
+
+
+def test_a_refusal_of_a_quota_is_all_there_is_where_the_provider_cannot_be_asked(make_limiter):
+    limiter = make_limiter(QUOTA)
+    tell(limiter, q=100)
+    assert refused(limiter).costs == {"q": 9}
