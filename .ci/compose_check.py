@@ -15,6 +15,7 @@ COUNT = 30
 
 
 def main() -> int:
+    """Send, wait, count; look whether Flower asks for a login."""
     password = os.environ.get("REDIS_PASSWORD") or "tidegate-laptop"
     url = f"redis://:{password}@127.0.0.1:{os.environ['REDIS_PORT']}/0"
     redis, app = Redis.from_url(url, decode_responses=True), Celery(broker=url)

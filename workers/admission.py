@@ -25,7 +25,8 @@ from workers.ending import conclude, conclude_broken, conclude_if_over, seconds_
 from workers.inbox import BUSY, FINISHED
 from workers.node import Delivery, Node
 from workers.pipeline import park
-from workers.vetting import RESERVED
+from workers.transport import UNACKED, list_key_of
+from workers.vetting import META_HEADER, RESERVED
 from workers.waiting_room import WaitingRoom
 
 logger = logging.getLogger("tidegate.admission")
@@ -33,7 +34,6 @@ logger = logging.getLogger("tidegate.admission")
 BUSY_RETRY_S: Final = 5.0
 EVENTS_EVERY_S: Final = 0.1
 EVENTS_AT_ONCE: Final = 500
-META_HEADER: Final = "tidegate_meta"
 MAX_META_BYTES: Final = 4096
 
 Handler = Callable[[Any, Any, Any, Any, Any], None]
@@ -80,6 +80,14 @@ class Admission:
     def describe(self) -> dict[str, int]:
         """What this node holds, for its heartbeat."""
         return {"held": len(self.node.held), "waiting": sum(len(room) for room in self.rooms.values())}
+
+    def put_aside(self, message: Any, error: Exception) -> None:
+        """Celery makes no task of a message that passed the vetting: to the dead-letter stream with it."""
+        logger.error("A message is unusable and goes to the dead-letter stream", exc_info=error)
+        record = self.node.broker.hget(UNACKED, message.delivery_tag)
+        if isinstance(record, bytes):
+            self.node.dead_letter(*list_key_of(record), f"Celery makes no task of it ({type(error).__name__})")
+        message.ack()
 
     def receive(self, request: Any) -> None:
         """A message has arrived."""
@@ -229,20 +237,24 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
     )
 
     def receive(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:  # noqa: ARG001 - Celery's
-        request = request_class(
-            message,
-            on_ack=ack,
-            on_reject=reject,
-            app=app,
-            hostname=consumer.hostname,
-            eventer=eventer,
-            task=task,
-            connection_errors=consumer.connection_errors,
-            body=message.body,
-            headers=message.headers,
-            decoded=False,
-            utc=True,
-        )
+        try:
+            request = request_class(
+                message,
+                on_ack=ack,
+                on_reject=reject,
+                app=app,
+                hostname=consumer.hostname,
+                eventer=eventer,
+                task=task,
+                connection_errors=consumer.connection_errors,
+                body=message.body,
+                headers=message.headers,
+                decoded=False,
+                utc=True,
+            )
+        except Exception as error:  # noqa: BLE001 - Celery drops the message, or ends the node
+            admission.put_aside(message, error)
+            return
         _announce(request)
         admission.receive(request)
 

@@ -47,6 +47,7 @@ class Timing:
     - ``in_flight_s``: a fetched message that nobody recorded goes back after this long
     - ``hold_s``: a message that must wait longer than this goes back to the head of its queue
     - ``probe_min_s``: least time between two probes of one account, over the whole fleet
+    - ``parked_ask_s``: how often the key of a parked account is tried
     - ``done_s``: how long a finished message's id is remembered; longer than any copy of it can lie around
     """
 
@@ -55,6 +56,7 @@ class Timing:
     in_flight_s: float = 5.0
     hold_s: float = 10.0
     probe_min_s: float = 5.0
+    parked_ask_s: float = 10.0
     done_s: float = 7 * 86400.0
 
 
@@ -137,6 +139,9 @@ def _account(env: Mapping[str, str], config: Mapping[str, Any], provider: Provid
     table = config.get(provider.name, {})
     if not isinstance(table, dict):
         raise SettingsError(f"[{provider.name}] in the configuration file must be a table")
+    for name in ("api_key", "base_url", "plan"):
+        if not isinstance(table.get(name, ""), str):
+            raise SettingsError(f"[{provider.name}] {name} in the configuration file must be a text")
     key = env.get(f"{prefix}_API_KEY") or table.get("api_key")
     if not key:
         return None
@@ -162,6 +167,6 @@ def _timing(env: Mapping[str, str]) -> Timing:
             values[name.strip()] = float(number)
         except ValueError:
             raise SettingsError(f"TIDEGATE_TIMING: {part!r} is not of the form name=seconds") from None
-        if name.strip() not in known or values[name.strip()] <= 0:
+        if name.strip() not in known or not 0 < values[name.strip()] < float("inf"):
             raise SettingsError(f"TIDEGATE_TIMING: {part!r}; known names: {', '.join(known)}, all above 0")
     return Timing(**values)

@@ -33,8 +33,6 @@ SETTLED_S: Final = 10.0
 """After Redis was away the sweep waits so long, for the other nodes to renew what they hold."""
 ASK_AGAIN_AFTER_S: Final = 55.0
 """Age of the newest observation at which a waiting fleet asks again; a claim is denied at 60 s."""
-PARKED_ASK_S: Final = 10.0
-"""How often a parked account's key is tried."""
 PRIORITY_SEPARATOR: Final = "\x06\x16"
 
 
@@ -145,7 +143,8 @@ class Steward(threading.Thread):
             threading.Thread(target=self._ask_and_tell, args=(desk, call), name="asking", daemon=True).start()
 
     def _asking_apart_s(self, desk: Desk) -> float:
-        return PARKED_ASK_S if desk.parked else self._node.settings.timing.probe_min_s
+        timing = self._node.settings.timing
+        return timing.parked_ask_s if desk.parked else timing.probe_min_s
 
     def _ask_and_tell(self, desk: Desk, call: Call) -> None:
         """Ask; the next question may be asked so long after this one's answer, however long that took."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any
 
 from providers.secret import scrub
 
-_PLAIN_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({})))
-
 
 def install_log_scrubbing() -> None:
-    """Have every log record of this process scrubbed as it is made: message, arguments, extras, exception text."""
+    """Have every log record of this process scrubbed as it is made, message and arguments."""
     make = logging.getLogRecordFactory()
     if getattr(make, "scrubs", False):
         return
@@ -56,7 +54,7 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 def start_sentry(dsn: str | None) -> None:
-    """Report errors to Sentry where a DSN is set: no local variables, no personal data, everything scrubbed."""
+    """Report errors to Sentry where a DSN is set: no local variables, by default no personal data, all scrubbed."""
     if not dsn:
         return
     import sentry_sdk
@@ -64,7 +62,6 @@ def start_sentry(dsn: str | None) -> None:
 
     sentry_sdk.init(
         dsn=dsn,
-        send_default_pii=False,
         include_local_variables=False,
         max_breadcrumbs=20,
         integrations=[CeleryIntegration(propagate_traces=False)],

@@ -14,13 +14,12 @@ An acknowledgement travels with the next fetch, or at the end of the event loop'
 
 kombu keeps a list per priority step (0, 3, 6, 9; the bare name is 0, served first). BLMOVE waits on one list only, so
 each fetch first looks through all lists in order without waiting, then waits a moment on the one that had a message
-last.
+last. A gate that opens meanwhile ends the wait (CLIENT UNBLOCK): the queue behind it has been kept waiting already.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 from queue import Empty
@@ -28,7 +27,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 from ratelimit.scripts import source
 from workers.gate import GATE
@@ -84,10 +83,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - kombu passes it
         """Give all of them back, the last one first, so that the first one ends up in front."""
-        self.channel.flush_acknowledged()
         self._flush()
-        for tag in reversed(list(self._delivered)):
-            self.restore_by_tag(tag)
+        try:
+            for tag in reversed(list(self._delivered)):
+                self.restore_by_tag(tag)
+        except Exception as error:  # noqa: BLE001 - Celery ends a node whose connection cannot even be closed
+            logger.warning("Messages stay unacknowledged (%s); they come back by themselves", type(error).__name__)
         self._delivered.clear()
 
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
@@ -108,11 +109,13 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     _looking = False
     _waiting_on: str | None = None
+    _wait_socket: Any = None
+    _wait_client_id: Any = None
     _last_list: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.acknowledged: list[str] = []
-        self._riding: list[str] = []
+        self.acknowledged: list[str | bytes] = []
+        self._riding: list[str | bytes] = []
         self._looked_at: list[str] = []
         super().__init__(*args, **kwargs)
 
@@ -123,6 +126,15 @@ class Channel(redis.Channel):  # type: ignore[misc]
         tags, self.acknowledged = self.acknowledged, []
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
             pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
+
+    def close(self) -> None:
+        """Forget what was acknowledged, give back what was not."""
+        if not self.closed:
+            try:
+                self.flush_acknowledged()
+            except Exception as error:  # noqa: BLE001 - after a loss the channel has no connection to take one from
+                logger.warning("Acknowledgements are lost (%s); their messages are dropped later", type(error).__name__)
+        super().close()
 
     def script(self, client: Any, name: str) -> Any:
         """A script of ``workers/lua``, ready to call on ``client``."""
@@ -148,17 +160,36 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def _wait(self) -> None:
         lists = self._lists()
-        if not lists:
+        if not lists or self._closing:
             self._in_poll = None
             return
+        self._learn_client_id(self.client.connection)
+        GATE.on_open = self._stop_waiting
         self._waiting_on = self._last_list if self._last_list in lists else lists[0]
         self._brpop_sent_at = monotonic()
         name = self._waiting_on
         self.client.connection.send_command("BLMOVE", name, in_flight_key(name), "RIGHT", "LEFT", WAIT_S)
 
+    def _learn_client_id(self, connection: Any) -> None:
+        """Ask Redis, once per connection, what it calls this one."""
+        if self._wait_socket is not connection._sock:
+            connection.send_command("CLIENT", "ID")
+            self._wait_client_id = self.client.parse_response(connection, "CLIENT ID")
+            self._wait_socket = connection._sock
+
+    def _stop_waiting(self, queue: str) -> None:
+        """``queue`` has opened: do not wait on another one's list to the end."""
+        if self._in_poll and self._waiting_on and self._waiting_on.split(self.sep, 1)[0] != queue:
+            try:
+                with self.conn_or_acquire() as client:
+                    client.client_unblock(self._wait_client_id)
+            except RedisError as error:
+                logger.debug("A wait goes on to its end: %s", error)
+
     def _brpop_read(self, **options: Any) -> bool:
         """A reply is there. Raises ``Empty`` where it holds no message."""
         looking, self._looking = self._looking, False
+        waited_on, self._waiting_on = self._waiting_on, None
         try:
             reply = self.client.parse_response(self.client.connection, "EVALSHA" if looking else "BLMOVE", **options)
         except NoScriptError:
@@ -181,13 +212,13 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if reply is None:
             raise Empty
         if looking:
-            name, message, recorded = self._looked_at[reply[0] - 1], reply[1], bool(reply[2])
+            name, message, recorded = self._looked_at[reply[0] - 1], reply[1], reply[2]
         else:
-            name, message, recorded = str(self._waiting_on), reply, False
+            name, message, recorded = str(waited_on), reply, b""
         self._last_list = name
         return self._receive_message(name, message, recorded)
 
-    def _receive_message(self, name: str, message: bytes, recorded: bool) -> bool:
+    def _receive_message(self, name: str, message: bytes, recorded: bytes) -> bool:
         """Record it where that is not done, and hand it on; or put it aside where no task can be made of it."""
         try:
             payload = vet(message, self.known_tasks)
@@ -207,13 +238,13 @@ class Channel(redis.Channel):  # type: ignore[misc]
             keys = [in_flight_key(name), self.unacked_key, self.unacked_index_key]
             return bool(self.script(client, "record")(keys=keys, args=[message, tag, name]))
 
-    def _put_aside(self, name: str, message: bytes, reason: str, recorded: bool) -> None:
+    def _put_aside(self, name: str, message: bytes, reason: str, recorded: bytes) -> None:
         logger.error("A message on %s is unusable and goes to the dead-letter stream: %s", name, reason)
         if Channel.on_unusable is None:
             raise RuntimeError("no dead-letter handler is set")
         Channel.on_unusable(name, message, reason)
         if recorded:
-            self.acknowledged.append(json.loads(message)["properties"]["delivery_tag"])
+            self.acknowledged.append(recorded)
         else:
             with self.conn_or_acquire() as client:
                 client.lrem(in_flight_key(name), 1, message)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from fleet import Fleet
+from fleet import Fleet, MakeFleet
 
+from providers.sandbox.faults import Fault
 from workers.embedded import NoRedisServer, find_server
-
-MakeFleet = Callable[..., Fleet]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,8 +38,18 @@ def make_fleet(has_failed: Callable[[], bool]) -> Iterator[MakeFleet]:
 
 
 @pytest.fixture(scope="session")
-def standing_fleet() -> Iterator[Fleet]:
-    with Fleet(timing="probe_min_s=1") as fleet:
+def hung_message() -> Iterator[tuple[Fleet, str]]:
+    """A fleet whose provider lets the first request hang, and the message; the other tests run while it does."""
+    with Fleet(timing="visibility_s=4,renew_s=1") as fleet:
+        fleet.sandbox.faults.replace([Fault(kind="hang")])
+        fleet.add(1)
+        task_id = fleet.send()
+        yield fleet, task_id
+
+
+@pytest.fixture(scope="session")
+def standing_fleet(hung_message: tuple[Fleet, str]) -> Iterator[Fleet]:
+    with Fleet(timing="probe_min_s=1,in_flight_s=1") as fleet:
         fleet.add(1)
         yield fleet
 

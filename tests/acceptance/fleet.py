@@ -161,6 +161,14 @@ class Node:
             self.kill()
 
 
+def _unexpected(lines: Sequence[str]) -> Iterator[str]:
+    """Tracebacks with what stands around them; not those of Celery at DEBUG for what goes back to its queue."""
+    for number, line in enumerate(lines):
+        known = number and "reject requeue=True" in lines[number - 1]
+        if "Unrecoverable" in line or (line.startswith("Traceback") and not known):
+            yield "\n".join(lines[max(0, number - 2) : number + 60])
+
+
 class Fleet:
     """The whole. ``with Fleet(...) as fleet: fleet.add(2)`` has two nodes ready to serve."""
 
@@ -199,11 +207,11 @@ class Fleet:
     ) -> None:
         for node in self.nodes:
             node.process.terminate()
+        self.server.stop()  # whoever still waits for an answer stops waiting
         for node in self.nodes:
             node.end()
         self.producer.close()
         self.producer.pool.force_close_all()
-        self.server.stop()
         for server in {self.redis, self.broker}:
             server.stop()
         self._folder.cleanup()
@@ -245,7 +253,7 @@ class Fleet:
 
     def tracebacks(self) -> str:
         """What the nodes logged that nobody expected."""
-        return "\n".join(text for text in self.show_logs() if "Traceback" in text or "Unrecoverable" in text)
+        return "\n".join(found for node in self.nodes for found in _unexpected(node.text.splitlines()))
 
     # --- messages
 
@@ -257,9 +265,7 @@ class Fleet:
 
     def send_many(self, count: int, *, codes: int = 1, first: int = 0, **options: Any) -> list[str]:
         """Send messages with different codes, in order; returns their ids."""
-        return [
-            self.send(kwargs={"asin": asins(codes, first + number * codes)}, **options) for number in range(count)
-        ]
+        return [self.send(kwargs={"asin": asins(codes, first + number * codes)}, **options) for number in range(count)]
 
     def push_raw(self, message: bytes | str, name: str = QUEUE) -> None:
         self.broker.client.lpush(name, message)
@@ -344,3 +350,7 @@ class Fleet:
     def breaches(self) -> int:
         """How often the vendor itself had to say 429."""
         return len(self.sandbox.ledger.broken_limits())
+
+
+MakeFleet = Callable[..., Fleet]
+"""A fixture's way to a fleet: the arguments of :class:`Fleet`, and how many nodes it begins with."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from fleet import FREE, Fleet, asins, until
+from fleet import FREE, AsinscopePlan, Fleet, MakeFleet, asins, until
 
 REFUSED = [
     ({"asin": []}, ["asin", "at least 1"]),
@@ -134,12 +134,32 @@ def test_an_eta_of_a_month_is_parked_and_held_by_nobody(fleet: Fleet) -> None:
     task_id = fleet.send(eta=datetime.now(UTC) + timedelta(days=30))
     until(lambda: fleet.parked() == 1)
     until(lambda: fleet.left_over() == {"parked": 1})
-    [due_ms] = [due for _, due in fleet.redis.client.zrange("{tidegate:deferred:asinscope}:due", 0, -1, withscores=True)]
+    [due_ms] = [
+        due for _, due in fleet.redis.client.zrange("{tidegate:deferred:asinscope}:due", 0, -1, withscores=True)
+    ]
     assert abs(due_ms / 1000 - (datetime.now(UTC) + timedelta(days=30)).timestamp()) < 60
     fleet.redis.client.zadd("{tidegate:deferred:asinscope}:due", {task_id: 0})  # brought back early: parked again
-    until(lambda: fleet.redis.client.zscore("{tidegate:deferred:asinscope}:due", task_id) == pytest.approx(due_ms, abs=5))
+    until(
+        lambda: fleet.redis.client.zscore("{tidegate:deferred:asinscope}:due", task_id) == pytest.approx(due_ms, abs=5)
+    )
     assert task_id not in {result["task_id"] for result in fleet.results()}
     fleet.redis.client.delete("{tidegate:deferred:asinscope}:due", "{tidegate:deferred:asinscope}:messages")
+
+
+def test_a_revoked_message_is_cancelled(make_fleet: MakeFleet) -> None:
+    """Revoked while it is queued, while it waits for a token, and while it is parked."""
+    plan = AsinscopePlan(bucket_capacity=2, tokens_per_minute=60, daily_tokens=1_000)
+    fleet = make_fleet(plan)
+    fleet.sandbox.set_left(bucket=0)
+    ids = fleet.send_many(4)
+    until(lambda: fleet.unacked() == 1, what="the first waits for a token")
+    parked = fleet.send(countdown=3)
+    for task_id in (ids[0], ids[2], parked):
+        fleet.producer.control.revoke(task_id)
+    results = fleet.all_results([*ids, parked])
+    states = [results[task_id]["status"] for task_id in [*ids, parked]]
+    assert states == ["cancelled", "ok", "cancelled", "ok", "cancelled"]
+    assert len(fleet.lookups()) == 2
 
 
 def test_expiry_outranks_a_later_eta(fleet: Fleet) -> None:

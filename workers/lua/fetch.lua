@@ -7,7 +7,7 @@
 -- KEYS[1] unacknowledged (hash tag -> list, a zero byte, message)   KEYS[2] their index
 -- then list, in-flight list, list, in-flight list, …
 -- ARGV: delivery tags of acknowledged messages
--- Reply: number of the list (from 1), message, 1 recorded or 0 in flight; or nothing
+-- Reply: number of the list (from 1), message, its delivery tag where recorded ('': in flight); or nothing
 local LARGEST = 1048576
 
 local function tag_of(message)
@@ -15,7 +15,7 @@ local function tag_of(message)
   local fine, payload = pcall(cjson.decode, message)
   local properties = fine and type(payload) == 'table' and payload.properties
   local tag = type(properties) == 'table' and properties.delivery_tag
-  return type(tag) == 'string' and tag or nil
+  return type(tag) == 'string' and tag ~= '' and tag or nil
 end
 
 if #ARGV > 0 then
@@ -29,13 +29,13 @@ for i = 3, #KEYS, 2 do
     local held = tag and redis.call('HGET', KEYS[1], tag)
     if not tag or (held and held ~= record) then
       redis.call('LMOVE', KEYS[i], KEYS[i + 1], 'RIGHT', 'LEFT')
-      return {(i - 1) / 2, message, 0}
+      return {(i - 1) / 2, message, ''}
     end
     local time = redis.call('TIME')
     redis.call('RPOP', KEYS[i])
     redis.call('HSET', KEYS[1], tag, record)
     redis.call('ZADD', KEYS[2], time[1] .. '.' .. string.format('%06d', time[2]), tag)
-    return {(i - 1) / 2, message, 1}
+    return {(i - 1) / 2, message, tag}
   end
 end
 return false
