@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -110,11 +111,13 @@ class Desk:
         self.http = HttpClient(account.base_url, account.provider.credential, account.key, max_connections=connections)
         self.deferred = DeferralStore(redis, account.provider.name)
         self.wants_probe = threading.Event()
+        self.wanted_at_s = 0.0
         self.parked = False
         self._wake = wake
 
     def ask_provider(self) -> None:
-        """Have the steward ask the provider what is left, as soon as that is allowed."""
+        """Have the steward ask the provider what is left, as soon as that is allowed; unless it is said meanwhile."""
+        self.wanted_at_s = time.monotonic()
         self.wants_probe.set()
         self._wake.set()
 

@@ -33,6 +33,8 @@ SETTLED_S: Final = 10.0
 """After Redis was away the sweep waits so long, for the other nodes to renew what they hold."""
 ASK_AGAIN_AFTER_S: Final = 55.0
 """Age of the newest observation at which a waiting fleet asks again; a claim is denied at 60 s."""
+ASK_ANYWAY_S: Final = 300.0
+"""How often a node that has work asks though answers keep coming: a larger plan is told nowhere else."""
 PRIORITY_SEPARATOR: Final = "\x06\x16"
 
 
@@ -53,7 +55,7 @@ class Steward(threading.Thread):
         timing = node.settings.timing
         lists = [name for desk in node.desks.values() for queue in desk.queues for name in lists_of(queue)]
         self._sweep = Sweep(node.broker, lists, visibility_s=timing.visibility_s, in_flight_s=timing.in_flight_s)
-        self._due: dict[str, float] = {}
+        self._due: dict[str, float] = {f"ask {name} anyway": time.monotonic() + ASK_ANYWAY_S for name in node.desks}
         self._well_since = 0.0
 
     def run(self) -> None:
@@ -117,6 +119,8 @@ class Steward(threading.Thread):
             if closed is not None:
                 self._ask_while_closed(desk)
                 self._nudge(name)
+            if self._is_due(f"ask {name} anyway", ASK_ANYWAY_S) and self._backlog(desk):
+                desk.ask_provider()
             value = json.dumps({"node": self._node.name, "closed": closed, **self._describe()})
             self._node.redis.set(f"tidegate:node:{name}:{self._node.name}", value, ex=10)
 
@@ -125,8 +129,7 @@ class Steward(threading.Thread):
             return
         snapshot = desk.limiter.peek()
         if _asking_is_due(snapshot) and self._backlog(desk):
-            desk.wants_probe.set()
-            self._node.wake.set()
+            desk.ask_provider()
 
     def _backlog(self, desk: Desk) -> bool:
         return any(self._node.broker.exists(*lists_of(queue)) for queue in desk.queues) or any(
@@ -136,6 +139,9 @@ class Steward(threading.Thread):
     def _ask_if_wanted(self, desk: Desk) -> None:
         call = desk.provider.probe()
         if call is None or not desk.wants_probe.is_set():
+            return
+        if _was_said(desk.limiter.peek(), time.monotonic() - desk.wanted_at_s):
+            desk.wants_probe.clear()
             return
         lock_s = self._asking_apart_s(desk) + call.deadline_s
         if self._node.redis.set(_lock_key(desk), self._node.name, nx=True, px=round(lock_s * 1000)):
@@ -177,6 +183,13 @@ class Steward(threading.Thread):
 
 def _lock_key(desk: Desk) -> str:
     return f"{{tidegate:{desk.account.id}}}:asked"
+
+
+def _was_said(snapshot: Snapshot, wanted_ago_s: float) -> bool:
+    """Whether another node has asked since this one wanted to, or an answer has told what is left."""
+    if snapshot.blocked_reason is Reason.UNOBSERVED or snapshot.paused_kind == "account":
+        return False
+    return snapshot.observed_ago_s is not None and snapshot.observed_ago_s < wanted_ago_s
 
 
 def _asking_is_due(snapshot: Snapshot) -> bool:

@@ -61,7 +61,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give it back to the head of its list, or forget it."""
+        """Give it back to the head of its list, or forget it. Of a closed channel all was given back already."""
+        if self.channel.closed:
+            return
         if requeue:
             self.restore_by_tag(delivery_tag)
             virtual.QoS.ack(self, delivery_tag)

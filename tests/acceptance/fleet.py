@@ -191,6 +191,8 @@ class Fleet:
         self.sandbox = AsinscopeSandbox(plan, day_left_s=day_left_s, latency=latency, **options)
         self.server = SandboxServer(self.sandbox)
         self.nodes: list[Node] = []
+        self.expected_statuses: set[int] = set()
+        """Statuses with which nodes may end that have logged a traceback."""
         self._timing = timing
         self._environment = dict(environment or {})
         self._numbers = itertools.count(1)
@@ -253,7 +255,8 @@ class Fleet:
 
     def tracebacks(self) -> str:
         """What the nodes logged that nobody expected."""
-        return "\n".join(found for node in self.nodes for found in _unexpected(node.text.splitlines()))
+        lines = [node.text.splitlines() for node in self.nodes if node.process.poll() not in self.expected_statuses]
+        return "\n".join(found for text in lines for found in _unexpected(text))
 
     # --- messages
 

@@ -138,3 +138,18 @@ def test_a_bad_day(make_fleet: MakeFleet, seed: int) -> None:
             fleet.redis.start()
     results = fleet.all_results(ids, 150)
     assert {result["status"] for result in results.values()} == {"ok"}
+
+
+def test_a_quick_stop_gives_back_what_runs_and_answers_it_once(make_fleet: MakeFleet) -> None:
+    """SIGTERM, then SIGQUIT: Celery gives running messages back and lets their threads end all the same."""
+    fleet = make_fleet(STEADY, latency=Latency(1.5), timing=QUICK)
+    ids = fleet.send_many(12)
+    until(lambda: len(fleet.lookups()) == 8)
+    [node] = fleet.nodes
+    node.process.terminate()
+    until(lambda: "Warm shutdown" in node.text)
+    node.process.send_signal(signal.SIGQUIT)
+    fleet.expected_statuses = {node.process.wait(20)}  # Celery's thread pool knows no quick stop, and fails in it
+    fleet.add(1)
+    results = fleet.all_results(ids)
+    assert {result["status"] for result in results.values()} == {"ok"}

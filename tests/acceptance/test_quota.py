@@ -61,7 +61,7 @@ def test_ten_codes_are_not_overtaken_by_single_ones(make_fleet: MakeFleet) -> No
     fleet.add(2)
     results = fleet.all_results([ten, *singles])
     overtakers = [result["task_id"] for result in fleet.results()].index(ten)
-    assert overtakers <= 1, "one slips through at most, in the moment between two nodes"
+    assert overtakers <= 2, "who looks first when all nodes look again is a race; each may let one slip, not six"
     assert results[ten]["deferrals"] <= 4, "once or twice per node, not once a second"
     assert fleet.breaches() == 0
 
@@ -81,7 +81,7 @@ def test_every_priority_is_consumed_lower_first(make_fleet: MakeFleet, queue: st
 
 def test_an_empty_day_closes_the_gate_and_opens_by_itself(make_fleet: MakeFleet) -> None:
     day = AsinscopePlan(bucket_capacity=1_000, tokens_per_minute=60_000, daily_tokens=30, day_s=11.0)
-    fleet = make_fleet(day, nodes=0)
+    fleet = make_fleet(day, nodes=0, timing="hold_s=1")
     ids = fleet.send_many(60)
     fleet.add(3)
     until(lambda: len(fleet.entries()) == 30, 10, "the day's 30 are done")

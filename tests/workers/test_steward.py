@@ -124,6 +124,19 @@ def test_the_fleet_asks_once(redis: Redis, node: Node, desk: Desk, vendor: Vendo
     wait_for(lambda: vendor.asked == 2)
 
 
+def test_what_another_node_has_asked_meanwhile_is_not_asked_again(
+    redis: Redis, desk: Desk, vendor: Vendor, steward: Steward
+) -> None:
+    redis.set(LOCK, "another node", px=5_000)
+    desk.ask_provider()
+    steward.tick()
+    assert desk.wants_probe.is_set()
+    desk.limiter.observe(desk.limiter.mark(), desk.provider.read_probe(vendor.send(Call(method="GET", path="/"))))
+    redis.delete(LOCK)
+    steward.tick()
+    assert (vendor.asked, desk.wants_probe.is_set(), redis.exists(LOCK)) == (1, False, 0)
+
+
 def test_the_time_between_two_questions_begins_at_the_answer(
     redis: Redis, desk: Desk, vendor: Vendor, steward: Steward
 ) -> None:
@@ -262,3 +275,13 @@ WAITING = Snapshot(
 )
 def test_when_a_waiting_fleet_asks(changes: dict[str, Any], due: bool) -> None:
     assert stewards._asking_is_due(replace(WAITING, **changes)) is due
+
+
+def test_a_node_with_work_asks_now_and_then_though_its_gate_is_open(redis: Redis, desk: Desk, steward: Steward) -> None:
+    """A larger plan is told by no other answer."""
+    redis.lpush("asinscope", b"x")
+    steward.tick()
+    assert not desk.wants_probe.is_set()
+    steward._due = dict.fromkeys(steward._due, 0.0)
+    steward.tick()
+    assert desk.wants_probe.is_set()

@@ -274,3 +274,15 @@ def test_giving_back_twice_gives_back_once(redis: Redis, taker: Taker) -> None:
     for _ in range(2):
         taker.channel.qos.restore_by_tag("tag-1")
     assert redis.lrange(FREE, 0, -1) == [raw(1)]
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_a_thread_that_ends_after_its_connection_does_no_harm(redis: Redis, taker: Taker, requeue: bool) -> None:
+    """Closing has given its message back; another delivery may be at work already."""
+    redis.lpush(PAID, raw(1), raw(2))
+    taker.take(2)
+    taker.connection.close()
+    taker.messages[0].reject(requeue=requeue)
+    taker.messages[1].ack()
+    assert redis.lrange(PAID, 0, -1) == [raw(2), raw(1)]
+    assert redis.exists(UNACKED, UNACKED_INDEX) == 0
