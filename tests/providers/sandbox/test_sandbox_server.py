@@ -110,10 +110,12 @@ def test_stop_and_start_again_on_the_same_port(pro: AsinscopeSandbox) -> None:
 
 
 def test_stop_leaves_no_thread_behind(pro: AsinscopeSandbox) -> None:
+    before = set(threading.enumerate())
     pro.faults.add(Fault("hang"))
     with SandboxServer(pro) as server, pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{server.url}{LOOKUP}?key={KEY}", timeout=0.1, trust_env=False)
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("sandbox-")] == []
+    begun = set(threading.enumerate()) - before
+    assert [thread.name for thread in begun if thread.name.startswith("sandbox-")] == []
 
 
 def test_a_taken_port_is_an_error(server: SandboxServer, pro: AsinscopeSandbox) -> None:
