@@ -16,7 +16,7 @@ logger = logging.getLogger("tidegate.ending")
 
 def conclude(node: Node, delivery: Delivery, document: ResultDocument, event: str, **fields: Any) -> None:
     """Publish the result, then acknowledge the message and tell Flower."""
-    node.inbox.publish(document)
+    node.publish(delivery, document)
     node.drop(delivery)
     delivery.celery_request.message.ack()
     delivery.celery_request.send_event(event, **fields)

@@ -89,7 +89,7 @@ class Delivery:
             usage=Usage(unit=self.provider.unit, consumed=self.carried.consumed),
             attempts=self.carried.attempts,
             deferrals=self.carried.deferrals,
-            started_at=self.carried.started_at or None,
+            started_at=self.carried.started_at or now_text(),
             finished_at=now_text(),
         )
 
@@ -171,6 +171,12 @@ class Node:
             self.inbox.release(delivery.id, delivery.owner, carried or delivery.carried)
         except RedisError as error:
             logger.warning("Message %s could not be released (%s); it will be, by itself", delivery.id, error)
+
+    def publish(self, delivery: Delivery, document: ResultDocument) -> None:
+        """Publish the message's result, once; and see that no parked copy of it comes back."""
+        self.inbox.publish(document)
+        if delivery.carried.deferrals:
+            self.desks[delivery.provider.name].deferred.forget(delivery.id)
 
     def dead_letter(self, name: str, message: bytes, reason: str) -> None:
         """Add an unusable message to the dead-letter stream, as its bytes were."""

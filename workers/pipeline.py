@@ -242,7 +242,7 @@ def _broken(node: Node, desk: Desk, delivery: Delivery, error: Exception) -> Pub
 
 
 def _publish(node: Node, delivery: Delivery, document: ResultDocument) -> Published:
-    _until_done(node, "published", lambda: node.inbox.publish(document))
+    _until_done(node, "published", lambda: node.publish(delivery, document))
     node.drop(delivery)
     return Published(document)
 

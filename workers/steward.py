@@ -35,6 +35,8 @@ ASK_AGAIN_AFTER_S: Final = 55.0
 """Age of the newest observation at which a waiting fleet asks again; a claim is denied at 60 s."""
 ASK_ANYWAY_S: Final = 300.0
 """How often a node that has work asks though answers keep coming: a larger plan is told nowhere else."""
+PUMPED_AT_ONCE: Final = 200
+"""So many parked messages are brought back in one round."""
 PRIORITY_SEPARATOR: Final = "\x06\x16"
 
 
@@ -91,8 +93,8 @@ class Steward(threading.Thread):
             self._renew()
         for desk in self._node.desks.values():
             self._ask_if_wanted(desk)
-            while desk.deferred.bring_back(self._node.broker) >= 200:
-                pass
+            if desk.deferred.bring_back(self._node.broker, PUMPED_AT_ONCE) >= PUMPED_AT_ONCE:
+                self._node.wake.set()  # more are due; but what this node holds is renewed in between
         if self._is_due("sweep", BEAT_S) and time.monotonic() - self._well_since > SETTLED_S:
             put_back = self._sweep.stuck() + self._sweep.lapsed()
             if put_back:

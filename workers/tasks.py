@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Reject, Retry
+from celery.worker.request import Request
 
 from providers.registry import PROVIDERS
 from workers import node, pipeline
@@ -25,11 +26,19 @@ class MessageFailed(Exception):
     """The message has a result that is not ``ok``. For Flower's eyes; the result says it all."""
 
 
+class UnstoppableRequest(Request):  # type: ignore[misc]
+    """A pool thread cannot be ended from outside: ``revoke(terminate=True)`` revokes what has not begun, no more."""
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Celery's would end in the thread, before the message runs, and nobody would hear of it again."""
+
+
 class ProviderTask(Task):  # type: ignore[misc]
     """Base of all tasks: admission instead of Celery's strategy, acknowledged last, no result backend."""
 
     abstract = True
     Strategy = "workers.admission:strategy"
+    Request = UnstoppableRequest
     acks_late = True
     acks_on_failure_or_timeout = True
     ignore_result = True

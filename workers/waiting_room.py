@@ -20,6 +20,7 @@ from ratelimit import Claim, Denied, Reason, Snapshot
 from workers.documents import ErrorDocument
 from workers.ending import conclude, conclude_broken, conclude_if_over
 from workers.gate import GATE
+from workers.inbox import Carried
 from workers.node import Delivery, Desk, Node
 from workers.resets import is_reset_near
 
@@ -102,8 +103,7 @@ class WaitingRoom:
             except RedisError:
                 raise
             except Exception as error:  # noqa: BLE001 - the messages behind it must go on
-                conclude_broken(self._node, head, error)
-                self._leave(head)
+                self._give_up(head, error)
                 continue
             if denied is not None:
                 self._stay(head, denied)
@@ -123,6 +123,15 @@ class WaitingRoom:
         head.granted = verdict
         self._send_to_pool(head)
         return None
+
+    def _give_up(self, head: Delivery, error: Exception) -> None:
+        try:
+            conclude_broken(self._node, head, error)
+        except RedisError:
+            if head not in self._waiting:
+                self.trouble(head)  # nobody else would see to it any more
+            raise
+        self._leave(head)
 
     def _leave(self, head: Delivery) -> None:
         if self._waiting and self._waiting[0] is head:
@@ -152,10 +161,10 @@ class WaitingRoom:
         self._set_timer(retry_in_s)
 
     def _refuse(self, head: Delivery, denied: Denied) -> None:
-        self._leave(head)
         message = f"it costs more than limit {denied.limit!r} of account {self._desk.account.id} can ever hold"
         document = head.document("failed", error=ErrorDocument(kind="invalid_request", message=message))
         conclude(self._node, head, document, "task-failed", exception=message, traceback="")
+        self._leave(head)
         self._set_timer(0.0)
 
     def _reopen(self) -> None:
@@ -182,22 +191,22 @@ class WaitingRoom:
         """All that waits goes back to the head of the queue, the last one first."""
         while self._waiting:
             delivery = self._waiting.pop()
-            carried = delivery.carried.with_(deferrals=delivery.carried.deferrals + 1)
-            self._node.let_go(delivery, carried)
-            self._desk.limiter.forget(delivery.id)
-            delivery.celery_request.message.reject(requeue=True)
+            self._give_back(delivery, delivery.carried.with_(deferrals=delivery.carried.deferrals + 1))
 
     def vacate(self) -> None:
         """The node stops: all back, as if it had never come."""
         self._cancel_timer()
         while self._waiting:
             delivery = self._waiting.pop()
-            try:
-                self._node.let_go(delivery)
-                self._desk.limiter.forget(delivery.id)
-                delivery.celery_request.message.reject(requeue=True)
-            except (RedisError, OSError) as error:
-                logger.warning("Message %s stays unacknowledged (%s); it comes back by itself", delivery.id, error)
+            self._give_back(delivery, delivery.carried)
+
+    def _give_back(self, delivery: Delivery, carried: Carried) -> None:
+        self._node.let_go(delivery, carried)
+        try:
+            delivery.celery_request.message.reject(requeue=True)
+            self._desk.limiter.forget(delivery.id)
+        except (RedisError, OSError) as error:
+            logger.warning("Message %s or its ticket could not be given back (%s); it lapses", delivery.id, error)
 
     def _set_timer(self, in_s: float) -> None:
         self._cancel_timer()
