@@ -130,6 +130,15 @@ def test_a_countdown_holds_a_message_back(fleet: Fleet) -> None:
     assert fleet.left_over() == {}
 
 
+def test_a_parked_copy_does_not_come_back_once_its_id_has_a_result(fleet: Fleet) -> None:
+    """However long it would have waited: longer, perhaps, than finished ids are remembered."""
+    task_id = fleet.send(task_id=(parked := "parked-then-sent-again"), eta=datetime.now(UTC) + timedelta(days=30))
+    until(lambda: fleet.parked() == 1)
+    assert fleet.send(task_id=parked) == task_id
+    assert fleet.result_of(task_id)["status"] == "ok"
+    until(lambda: fleet.left_over() == {})
+
+
 def test_an_eta_of_a_month_is_parked_and_held_by_nobody(fleet: Fleet) -> None:
     task_id = fleet.send(eta=datetime.now(UTC) + timedelta(days=30))
     until(lambda: fleet.parked() == 1)
