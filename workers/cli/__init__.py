@@ -25,7 +25,7 @@ from workers.settings import SettingsError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tidegate")
 def tidegate() -> None:
-    """Calls to paid, rate-limited APIs: messages wait for tokens, are never lost and never paid for twice."""
+    """Calls to paid, rate-limited APIs: messages wait for tokens, are never lost and never answered twice."""
 
 
 for command in (up, demo, worker, enqueue, results, status, accounts, deadletter, sandbox):
